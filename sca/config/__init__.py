@@ -20,12 +20,25 @@ from sca.config.sections.speech.server import SpeechConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vision import VisionConfig
 from sca.config.sections.vllm import VllmConfig
+from sca.config.sections.watch import WatchConfig
 from sca.config.sections.word_times import CalibrateConfig, WordTimesConfig
-from sca.config.settings import RESERVED_ENV, TURN_ENV, Settings, apply_preset, known_keys, load_settings, parse_set
+from sca.config.settings import (
+    PLAIN_ENV,
+    RESERVED_ENV,
+    TURN_ENV,
+    WATCH_ENV,
+    Settings,
+    apply_preset,
+    known_keys,
+    load_settings,
+    parse_set,
+)
 
 __all__ = [
+    "PLAIN_ENV",
     "RESERVED_ENV",
     "TURN_ENV",
+    "WATCH_ENV",
     "AudioConfig",
     "AugmentConfig",
     "CalibrateConfig",
@@ -47,6 +60,7 @@ __all__ = [
     "TurnConfig",
     "VisionConfig",
     "VllmConfig",
+    "WatchConfig",
     "WordTimesConfig",
     "apply_preset",
     "known_keys",

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -47,11 +47,22 @@ from sca.config.sections.speech.server import SpeechConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vision import VisionConfig
 from sca.config.sections.vllm import VllmConfig
+from sca.config.sections.watch import WatchConfig
 from sca.config.sections.word_times import CalibrateConfig, WordTimesConfig
 from sca.errors import ConfigError, GridError, UsageError
 from sca.units import Grid
 
-__all__ = ["RESERVED_ENV", "TURN_ENV", "Settings", "apply_preset", "known_keys", "load_settings", "parse_set"]
+__all__ = [
+    "PLAIN_ENV",
+    "RESERVED_ENV",
+    "TURN_ENV",
+    "WATCH_ENV",
+    "Settings",
+    "apply_preset",
+    "known_keys",
+    "load_settings",
+    "parse_set",
+]
 
 Mark = TypeVar("Mark", Env, Flag)
 Layer = tuple[dict[str, Given], list[Problem]]
@@ -75,6 +86,27 @@ TURN_ENV = {
     )
 }
 """Variables without a prefix, as other turn servers use them, and their settings. Read for `sca turn` only."""
+
+WATCH_ENV = {
+    name: f"watch.{name.lower()}"
+    for name in (
+        "CAPTURE_FPS",
+        "ENABLE_TTS",
+        "FRAMES_PER_INFERENCE",
+        "FRAME_STRIDE",
+        "INFERENCE_INTERVAL",
+        "MJPEG_FPS",
+        "STREAM_DELAY_EMA_ALPHA",
+        "STREAM_DELAY_INIT",
+        "TTS_MAX_NEW_TOKENS",
+        "TTS_PAUSE_AFTER",
+        "WINDOW_SIZE",
+    )
+}
+"""Variables without a prefix, as an earlier program for commentary uses them. Read for `sca watch` only."""
+
+PLAIN_ENV: Mapping[Literal["turn", "watch"], Mapping[str, str]] = {"turn": TURN_ENV, "watch": WATCH_ENV}
+"""The variables without a prefix, by the command that reads them."""
 
 
 class Settings(BaseModel):
@@ -101,6 +133,7 @@ class Settings(BaseModel):
     turn: TurnConfig = TurnConfig()
     speech: SpeechConfig = SpeechConfig()
     csm: CsmConfig = CsmConfig()
+    watch: WatchConfig = WatchConfig()
     serve: ServeConfig = ServeConfig()
     vision: VisionConfig = VisionConfig()
     paths: PathsConfig = PathsConfig()

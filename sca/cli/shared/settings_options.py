@@ -21,7 +21,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typing_extensions import override
@@ -52,24 +52,24 @@ class _Spec:
         function: The command, with a parameter `settings`.
         names: The dotted names of the settings it offers as options.
         sources: config and set_values, and preset if it offers that.
-        turn_env: Whether it reads the variables of `TURN_ENV`.
+        plain_env: The command of `PLAIN_ENV` whose variables it reads; None for none.
     """
 
     function: Callable[..., None]
     names: tuple[str, ...]
     sources: tuple[str, ...]
-    turn_env: bool
+    plain_env: Literal["turn", "watch"] | None
 
 
 def settings_options(
-    *names: str, preset: bool = False, turn_env: bool = False
+    *names: str, preset: bool = False, plain_env: Literal["turn", "watch"] | None = None
 ) -> Callable[[Callable[..., None]], Callable[[], None]]:
     """Give a command the options of settings; to be registered with `cls=SettingsCommand`.
 
     Args:
         names: Dotted names of settings with a field that is marked with `Flag`.
         preset: Whether the command has --preset.
-        turn_env: Whether variables such as AUTH_KEY count without the prefix SCA_TURN_.
+        plain_env: The command of `PLAIN_ENV` whose variables, such as AUTH_KEY, count without the prefix SCA_TURN_.
     """
     sources = ("config", "set_values", *(["preset"] if preset else []))
 
@@ -78,7 +78,7 @@ def settings_options(
             raise AssertionError(f"{function.__name__} is not registered with cls=SettingsCommand")
 
         deferred.__name__, deferred.__doc__ = function.__name__, function.__doc__
-        setattr(deferred, _SPEC, _Spec(function, names, sources, turn_env))
+        setattr(deferred, _SPEC, _Spec(function, names, sources, plain_env))
         return deferred
 
     return decorate
@@ -174,13 +174,13 @@ def _argument(parameter: Parameter, values: dict[str, Any]) -> object:
 
 def _resolve(spec: _Spec, values: dict[str, Any], given: dict[str, object]) -> "Settings":
     """Load the settings. An option wins over --set, and --set over --preset."""
-    from sca.config import TURN_ENV, apply_preset, load_settings, parse_set
+    from sca.config import PLAIN_ENV, apply_preset, load_settings, parse_set
 
     preset, pairs = values.get("preset"), values.get("set_values")
     overrides = {} if preset is None else apply_preset(preset)
     return load_settings(
         values["config"],
         overrides | parse_set(pairs or []),
-        plain_env=TURN_ENV if spec.turn_env else None,
+        plain_env=PLAIN_ENV[spec.plain_env] if spec.plain_env else None,
         options=given,
     )

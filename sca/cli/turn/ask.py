@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ask"]
 
 
-@settings_options("turn.model_id", "turn.device", "turn.threshold", "turn.auth_key", turn_env=True)
+@settings_options("turn.model_id", "turn.device", "turn.threshold", "turn.auth_key", plain_env="turn")
 def ask(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Audio file of any format; the end of it is used.")],
     *,

@@ -19,7 +19,7 @@ __all__ = ["bench"]
 _DEFAULT_REQUESTS = 100
 
 
-@settings_options("turn.auth_key", turn_env=True)
+@settings_options("turn.auth_key", plain_env="turn")
 def bench(
     *,
     requests: Annotated[

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["logs"]
 
 
-@settings_options(turn_env=True)
+@settings_options(plain_env="turn")
 def logs(
     *,
     lines: Annotated[int, count_option("--lines", "-n", help="Number of last lines to show.")] = 20,

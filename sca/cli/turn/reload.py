@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["reload"]
 
 
-@settings_options(turn_env=True)
+@settings_options(plain_env="turn")
 def reload(*, state_dir: StateDirOption = None, settings: "Settings", json: Json = False) -> None:
     """Let the server that `start` started read its settings file again, and print what changed.
 

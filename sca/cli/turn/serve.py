@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 
-@settings_options(*SERVER_SETTINGS, turn_env=True)
+@settings_options(*SERVER_SETTINGS, plain_env="turn")
 def serve(*, settings: "Settings", reload_settings: "Callable[[], Settings]", insecure: Insecure = False) -> None:
     """Serve the model over HTTP: POST /raw, GET /health, /ready, /status, /metrics. SIGHUP reloads settings."""
     from sca.infer.turn.serving.server import run

@@ -20,7 +20,7 @@ __all__ = ["start"]
 _MARK = "turn serve"
 
 
-@settings_options(*SERVER_SETTINGS, turn_env=True)
+@settings_options(*SERVER_SETTINGS, plain_env="turn")
 def start(
     context: typer.Context,
     *,

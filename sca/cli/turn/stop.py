@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["stop"]
 
 
-@settings_options(turn_env=True)
+@settings_options(plain_env="turn")
 def stop(
     *,
     purge: Annotated[

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["warmup"]
 
 
-@settings_options("turn.auth_key", turn_env=True)
+@settings_options("turn.auth_key", plain_env="turn")
 def warmup(
     *,
     requests: Annotated[int, count_option("--requests", least=1, help="Number of requests.")] = WARMUP_REQUESTS,

@@ -42,7 +42,7 @@ class Source:
     backend: Backend = "miniaudio"
 
 
-@settings_options("turn.model_id", "turn.device", "turn.threshold", "turn.auth_key", turn_env=True)
+@settings_options("turn.model_id", "turn.device", "turn.threshold", "turn.auth_key", plain_env="turn")
 def watch(
     source: Source,
     *,
