@@ -117,6 +117,7 @@ class AudioOutput:
         text_log: The words spoken in the audio; may be empty.
         chunk_index: The latest input chunk when the audio was generated.
         turn_id: The turn.
+        non_finite: Number of samples that the engine computed as NaN or infinite; `audio_bytes` has silence there.
     """
 
     audio_bytes: bytes
@@ -124,6 +125,7 @@ class AudioOutput:
     text_log: str
     chunk_index: int
     turn_id: int
+    non_finite: int = 0
 
     @property
     def num_samples(self) -> int:

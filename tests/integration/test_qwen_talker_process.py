@@ -23,10 +23,10 @@ from sca.infer.engine import BatchEngine, SessionConfig
 from sca.infer.engines.qwen_omni.streaming import voice_process
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.two_process import TwoProcessOmni
-from sca.infer.frames import AudioInput
+from sca.infer.frames import AudioInput, ErrorFrame
 from scripts.make_tiny_omni import build
 from tests.helpers.engine_contract import comparable, demo_speech, inputs_of
-from tests.helpers.omni import OmniContract, qwen_tokenizer
+from tests.helpers.omni import OmniContract, broken_vocoder, qwen_tokenizer, sound_of
 
 BRIEF = SessionConfig(prompt="Be brief.")
 
@@ -117,6 +117,21 @@ def test_raises_errors_of_the_process(engine):
     with pytest.raises(ScaError, match="the talker failed: RuntimeError: "):
         session.voice.speak([1], torch.zeros(1, 1, 7))
     session.reset()
+
+
+def test_nan_of_the_process_is_reported(engine, heard):
+    session = engine.open(BRIEF)
+    session.step(heard[0])
+    with broken_vocoder(engine.model):
+        broken = session.step(heard[1])
+    wave, count = sound_of(broken)
+    assert count > 0
+    assert not wave.any()
+    assert ["without a number" in frame.message for frame in broken if isinstance(frame, ErrorFrame)] == [True]
+    wave, count = sound_of(session.step(heard[2]))
+    assert wave.any()
+    assert count == 0
+    session.close()
 
 
 def test_rejects_slots(model, tokenizer):

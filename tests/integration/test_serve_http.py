@@ -158,6 +158,7 @@ def test_metrics_count_a_session():
         "sca_chunks_heard_total": 3,
         "sca_chunks_stepped_total": 3,
         "sca_chunks_dropped_total": 0,
+        "sca_sound_non_finite_samples_total": 0,
         'sca_interruptions_total{by="door"}': 1,
         'sca_sound_bytes_total{direction="in"}': 3 * 2 * CHUNK,
         'sca_sound_bytes_total{direction="out"}': 3 * 2 * 7680,

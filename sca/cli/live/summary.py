@@ -24,4 +24,7 @@ def session_lines(document: Mapping[str, Any], turns: int, interruptions: int) -
     ]
     if latency["count"]:
         lines.append(f"mouth to ear: p50 {latency['p50']:g} ms, p95 {latency['p95']:g} ms, p99 {latency['p99']:g} ms")
+    if document["said_non_finite"]:
+        broken = counted(document["said_non_finite"], "sample")
+        lines.append(f"in the output: {broken} without a number, played as silence")
     return lines

@@ -286,6 +286,7 @@ class LiveSession:
                     raise ScaError(
                         f"the engine {self._runner.name} answers chunk {chunk.index} with {frame.format_error}"
                     )
+                self.stats.said_non_finite += frame.non_finite
                 if self.turns.observe(frame.turn_id) and not interrupted:
                     await self._queue_output(frame, chunk, output_in)
                 else:

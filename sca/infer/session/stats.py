@@ -77,6 +77,7 @@ class StatsSummary(TypedDict):
     interruptions: int
     heard_samples: int
     said_samples: int
+    said_non_finite: int
     non_finite: int
     clipped: int
     latency_ms: HistogramSummary
@@ -99,6 +100,7 @@ class SessionStats:
         interruptions: Interrupted turns.
         heard_samples: Input samples at 16 kHz.
         said_samples: Output samples at 24 kHz accepted by the sink.
+        said_non_finite: Output samples that the engine computed as NaN or infinite, and that are silence in their place.
         non_finite: Input samples that were NaN or infinite and were replaced by 0.
         clipped: Input samples at or beyond full scale.
         latency: Mouth to ear: from the last sample of an input chunk to the time at which the sink accepts the first
@@ -118,6 +120,7 @@ class SessionStats:
     interruptions: int = 0
     heard_samples: int = 0
     said_samples: int = 0
+    said_non_finite: int = 0
     non_finite: int = 0
     clipped: int = 0
     latency: Histogram = field(default_factory=Histogram)
@@ -137,6 +140,7 @@ class SessionStats:
             "interruptions": self.interruptions,
             "heard_samples": self.heard_samples,
             "said_samples": self.said_samples,
+            "said_non_finite": self.said_non_finite,
             "non_finite": self.non_finite,
             "clipped": self.clipped,
             "latency_ms": self.latency.summary(),

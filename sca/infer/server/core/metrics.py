@@ -56,6 +56,11 @@ class LiveMetrics:
         self.lags = Counter("sca_lags", "Lag events.", ["reason"], registry=registry)
         self.interruptions = Counter("sca_interruptions", "Interrupted responses.", ["by"], registry=registry)
         self.bytes = Counter("sca_sound_bytes", "Audio as PCM16, by direction.", ["direction"], registry=registry)
+        self.non_finite = Counter(
+            "sca_sound_non_finite_samples",
+            "Output samples that the engine computed as NaN or infinite, and that are silence.",
+            registry=registry,
+        )
         self._unsent = Counter(
             "sca_sound_dropped_seconds", "Audio dropped because a client read too slowly.", registry=registry
         )
@@ -133,6 +138,7 @@ class SessionMeter(BaseListener):
     @override
     def on_step(self, chunk_index: int, frames: Sequence[Frame]) -> None:
         self._metrics.stepped.inc()
+        self._metrics.non_finite.inc(sum(frame.non_finite for frame in frames if isinstance(frame, AudioOutput)))
         self._metrics.step_s.observe(self._time_s() - self._heard_s[chunk_index])
         for index in [index for index in self._heard_s if index <= chunk_index - _REMEMBERED_CHUNKS]:
             del self._heard_s[index]

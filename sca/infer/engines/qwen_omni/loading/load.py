@@ -41,6 +41,8 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
         ConfigError: A device, an attention kernel or memory is missing.
     """
     check_installed("torch", "transformers", "accelerate")
+    import torch
+
     check_placement(qwen.device_map)
     adapter = None if qwen.adapter is None else Path(qwen.adapter).expanduser()
     if adapter is not None:
@@ -65,6 +67,7 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
         device_map=qwen.device_map,
         attn_implementation=qwen.attn_implementation,
     ).eval()
+    model.code2wav.to(getattr(torch, qwen.vocoder_dtype))
     if adapter is not None:
         merge(model, adapter)
     return model, tokenizer

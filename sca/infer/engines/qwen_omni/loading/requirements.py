@@ -110,7 +110,8 @@ def check_memory(config: PretrainedConfig, qwen: QwenConfig, grid: Grid, text_to
     """
     dtype = _dtype(config, qwen.torch_dtype)
     model = skeleton(config)
-    weights = parameters(model) * dtype.itemsize
+    vocoder = parameters(model.code2wav)
+    weights = (parameters(model) - vocoder) * dtype.itemsize + vocoder * _dtype(config, qwen.vocoder_dtype).itemsize
     talk = cache_values(config, qwen.context_tokens, qwen.talker_context_frames) * dtype.itemsize
     gpus, host = _free(qwen.device_map)
     free = sum(gpus) + host

@@ -213,6 +213,10 @@ class _SlotSession(QwenSession):
         self._frames = self._vocoder = 0
         self.noise = SamplingNoise(engine.qwen.seed)
 
+    def _restart_voice(self) -> None:
+        self._engine.chunk.clear_voice(self.slot)
+        super()._restart_voice()
+
     @property
     def window(self) -> ContextWindow:
         return self._window

@@ -132,6 +132,11 @@ class ChunkStep:
         """Run the opening `(1, n, dim)` of the talker of a slot."""
         self.talker.hidden[slot] = self._prefill(self.talker.decoder, slot, opening)[0, -1:]
 
+    def clear_voice(self, slot: int) -> None:
+        """Zero the talker and the vocoder of a slot: a masked cell counts 0 times, but 0 times NaN is NaN."""
+        for one in (*self.talker.cache.keys, *self.talker.cache.values, *self.state):
+            one[slot].zero_()
+
     @staticmethod
     def _prefill(decoder: Decoder, slot: int, embeds: Tensor) -> Tensor:
         import torch

@@ -26,6 +26,7 @@ from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from sca.infer.engines.qwen_omni.streaming.voice import Voice, VoiceSettings
 from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, ThoughtPacket, TurnEnd
+from sca.textutil import counted
 from sca.tokenizer import TextTokenizer, system_turn
 from sca.units import SPOKEN_HZ, Grid
 
@@ -180,7 +181,7 @@ class QwenSession:
         import torch
 
         self.non_finite = 0
-        self._turn_id = 0
+        self._turn_id, self._broken_turn = 0, -1
         self._in_turn, self._silent_chunks = False, 0
         self._pending: list[int] = []
         self._warned_of_budget = self._warned_of_positions = False
@@ -261,7 +262,12 @@ class QwenSession:
         spoken = [token for token in tokens if token not in grammar.not_text]
         text = self._text(spoken)
         frames: list[Frame] = [ThoughtPacket(hidden, text, tuple(tokens), heard.chunk_index)]
-        frames.append(AudioOutput(pcm16_bytes(wave, INT16_MAX), SPOKEN_HZ, text, heard.chunk_index, self._turn_id))
+        finite = np.isfinite(wave)
+        broken = int(finite.size - np.count_nonzero(finite))
+        pcm = pcm16_bytes(np.where(finite, wave, np.float32(0)) if broken else wave, INT16_MAX)
+        frames.append(AudioOutput(pcm, SPOKEN_HZ, text, heard.chunk_index, self._turn_id, broken))
+        if broken:
+            frames += self._broken_voice(broken, end)
         quiet = all(token == grammar.silence for token in tokens)
         self._silent_chunks = self._silent_chunks + 1 if quiet else 0
         self._in_turn = self._in_turn or bool(spoken)
@@ -271,6 +277,26 @@ class QwenSession:
             self._in_turn = False
         frames += [ErrorFrame(self._turn_id, end, warning, fatal=False) for warning in self._warnings()]
         return frames
+
+    def _broken_voice(self, samples: int, end: int) -> Iterator[ErrorFrame]:
+        """Restart a voice whose audio has NaN or infinite samples, and report it once per turn."""
+        self._restart_voice()
+        if self._broken_turn != self._turn_id:
+            self._broken_turn = self._turn_id
+            yield ErrorFrame(
+                self._turn_id,
+                end,
+                f"the talker or the vocoder computed {counted(samples, 'sample')} without a number: they are played as silence, "
+                "and the voice begins again",
+                fatal=False,
+            )
+
+    def _restart_voice(self) -> None:
+        """Begin the voice again: NaN in a cache would stay there for as long as the cache reaches back."""
+        import torch
+
+        with torch.inference_mode():
+            self._begin_voice()
 
     def _turn_is_over(self) -> bool:
         """Return whether the turn has ended.
