@@ -259,7 +259,7 @@ def test_rejects_adapters_that_do_not_fit(tmp_path):
     save_file(
         {**weights, first.replace("layers.0", "layers.77"): weights[first].clone()}, file, metadata={"format": "pt"}
     )
-    refused("is for another model: 1 of its weights do not exist in it, such as .*layers.77")
+    refused("is for another model: 1 of its weights do not exist in it, .*layers.77")
     save_file({name: w for name, w in weights.items() if name != first}, file, metadata={"format": "pt"})
     refused("is for another model: 1 of its weights do not exist in it")
     save_file({**weights, first: weights[first][:, :-1].contiguous()}, file, metadata={"format": "pt"})
