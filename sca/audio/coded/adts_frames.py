@@ -32,14 +32,14 @@ _PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class AdtsFrame:
-    """A frame, or bytes that are none.
+    """A frame, or bytes without one.
 
     Attributes:
-        data: The frame with its header; empty for bytes that are none.
-        seconds: The length of its sound. For bytes that are none, an estimate in whole frames, from the mean size of the
+        data: The frame with its header; empty for bytes without a frame.
+        seconds: The length of its sound. For bytes without a frame, an estimate in whole frames, from the mean size of the
             frames before.
         rest_bytes: The number of these bytes if nothing follows them, otherwise 0: a frame that was cut off when a
-            recorder stopped, or padding. It is no damage, as in other formats that state no length.
+            recorder stopped, or padding. This does not count as damage, as in other formats that state no length.
     """
 
     data: bytes
@@ -54,7 +54,7 @@ class _Header(NamedTuple):
 
 
 def adts_frames(path: Path) -> Iterator[AdtsFrame]:
-    """Yield the frames of a file in order, and one item without data for each stretch of bytes that are no frame.
+    """Yield the frames of a file in order, and one item without data for each stretch of bytes without a frame.
 
     Tags, and bytes before the first frame, are left out.
 
@@ -111,7 +111,7 @@ class _Content:
         return self._piece[begin : begin + length]
 
     def header(self, at: int) -> _Header | None:
-        """Return the header of a frame; None if there is none."""
+        """Return the header of a frame, or None."""
         if self._header[0] != at:  # every header is looked at twice: where a frame ends, and where the next one begins
             self._header = at, _parsed(self.get(at, _HEADER_BYTES))
         return self._header[1]
