@@ -125,7 +125,7 @@ def test_dropped_talker_frames_are_as_if_masked(model, positions):
 
     hook = model.talker.model.register_forward_hook(pushed, with_kwargs=True)
     try:
-        stream = TalkerStream(model.talker, 2302, pad, bos, sampler(0, 1, 0, "cpu"), budget=40)
+        stream = TalkerStream(model.talker, 2302, pad, bos, sampler(0, 1, 0), budget=40)
         stream.window.positions = positions
         opened = stream.window.open_chunk
         changes = []

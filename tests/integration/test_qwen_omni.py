@@ -28,7 +28,7 @@ from tests.helpers.engine_contract import comparable, demo_speech, inputs_of
 from tests.helpers.omni import OmniContract, qwen_tokenizer
 
 GRID = Grid()
-GREEDY = sampler(0, 1, 0, "cpu")
+GREEDY = sampler(0, 1, 0)
 TTS_PAD, TTS_BOS = 151671, 151672
 
 
@@ -227,8 +227,8 @@ def test_vocoder_never_runs_out_of_positions(model):
 
 def test_seed_selects_the_sample_from_the_top_k():
     logits = torch.randn(200, 1, 50, generator=torch.Generator().manual_seed(0))
-    one, same, other = ([sampler(0.9, 5, seed, "cpu")(row).item() for row in logits] for seed in (3, 3, 4))
-    pick = sampler(0.9, 5, 3, "cpu")
+    one, same, other = ([sampler(0.9, 5, seed)(row).item() for row in logits] for seed in (3, 3, 4))
+    pick = sampler(0.9, 5, 3)
     drawn = [pick(row).item() for row in logits]
     assert one == same
     assert one != other

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sca.infer.engines.qwen_omni.streaming.attention import attend, heads, rotations
+from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.kv_cache import rotate_back
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ class Code2WavStream:
         self._model = code2wav
         config, layers = code2wav.config, code2wav.pre_transformer.layers
         shape = (1, config.num_key_value_heads, 0, layers[0].self_attn.head_dim)
-        weights = [block.input_layernorm.weight for block in layers]  # a device map may spread the layers
+        self._device = device_of(code2wav.code_embedding)
+        devices = [device_of(block.input_layernorm) for block in layers]  # a device map may spread the layers
+        dtype = layers[0].input_layernorm.weight.dtype
         self._window = int(config.sliding_window)
         self._keys, self._values = (
-            [torch.zeros(shape, dtype=one.dtype, device=one.device) for one in weights] for _ in range(2)
+            [torch.zeros(shape, dtype=dtype, device=device) for device in devices] for _ in range(2)
         )
         self._samples_per_frame = int(code2wav.total_upsample)
         self._context: Tensor = None  # output of the transformer for the last frames, (1, n, dim)
@@ -81,7 +84,8 @@ class Code2WavStream:
         n = codes.shape[-1]
         if self._position + n > self._positions:
             self._move_back()
-        hidden = model.code_embedding(codes + model.code_offset).mean(1)
+        codes = codes.to(self._device)
+        hidden = model.code_embedding(codes + model.code_offset.to(self._device)).mean(1)
         hidden = self._transform(hidden)
         self._position += n
         known = hidden if self._context is None else torch.cat([self._context, hidden], 1)

@@ -22,6 +22,7 @@ from sca.control_tokens import Grammar, SpeakerState, check_control_ids, control
 from sca.errors import ConfigError
 from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
 from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from sca.infer.engines.qwen_omni.streaming.voice import Voice, VoiceSettings
@@ -56,7 +57,7 @@ class QwenOmni:
 
         self.model, self.tokenizer, self.qwen = model, tokenizer, qwen
         self.silence = duplex.silence_token_id
-        self.device = next(model.parameters()).device
+        self.device = device_of(model.thinker.get_input_embeddings())
         self.info = EngineInfo(
             "qwen-omni",
             f"Qwen3-Omni, {qwen.model_id} on {self.device}",
@@ -92,11 +93,11 @@ class QwenOmni:
             )
         self.speaker_id = int(speakers[qwen.speaker.lower()])
         # Placeholders are not text, and the embedding table has more rows than the tokenizer has tokens.
-        allowed = torch.zeros(vocab, dtype=torch.bool, device=self.device)
+        allowed = torch.zeros(vocab, dtype=torch.bool)
         allowed[: min(vocab, tokenizer.vocab_size)] = True
         allowed[[token for token in marks | set(tokenizer.special_ids) if 0 <= token < vocab]] = False
         allowed[list(named)] = True
-        self.forbidden = ~allowed
+        self.forbidden = (~allowed).to(device_of(model.thinker.lm_head))  # the device of the logits
         self.grammar = Grammar(self.silence, controls)
         self.mask = TokenMask(self.grammar, self.forbidden)
         self.tokens_per_chunk, self.lead_chunks = duplex.tokens_per_chunk, duplex.lead_chunks
@@ -348,7 +349,7 @@ class QwenSession:
         import torch
 
         engine, capacity = self._engine, self._engine.tokens_per_chunk
-        mask, state = engine.mask, torch.tensor([[self._state]], device=engine.device)
+        mask, state = engine.mask, torch.tensor([[self._state]], device=engine.mask.device)
         logits, _ = self._thinker.push(audio)
         tokens: list[int] = []
         states = []

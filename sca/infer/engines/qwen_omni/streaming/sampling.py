@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 __all__ = ["SamplingNoise", "sample", "sampler"]
@@ -49,9 +48,9 @@ def sample(logits: Tensor, temperature: float, top_k: int, noise: Tensor) -> Ten
     return best.indices.gather(-1, place)
 
 
-def sampler(temperature: float, top_k: int, seed: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+def sampler(temperature: float, top_k: int, seed: int) -> Callable[[Tensor], Tensor]:
     """Return a function from logits `(1, n)` to the selected id `(1, 1)`: `sample` with its own random numbers."""
     import torch
 
     noise = SamplingNoise(seed)
-    return lambda logits: sample(logits, temperature, top_k, torch.from_numpy(noise.draw(1, 1)).to(device))
+    return lambda logits: sample(logits, temperature, top_k, torch.from_numpy(noise.draw(1, 1)).to(logits.device))

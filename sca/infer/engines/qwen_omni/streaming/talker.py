@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.kv_cache import apply, held_bytes
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ def predict_residuals(talker: Module, hidden: Tensor, first: Tensor, pick: Pick)
 
     predictor = talker.code_predictor
     cache = DynamicCache(config=predictor.config)
-    embeds = torch.cat((hidden, talker.get_input_embeddings()(first)), 1)
+    embeds = torch.cat((hidden, talker.get_input_embeddings()(first).to(hidden.device)), 1)
     codes = [first]
     for book in range(talker.config.num_code_groups - 1):
         out = predictor.model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
-        codes.append(pick(predictor.lm_head[book](out.last_hidden_state[:, -1])))
+        codes.append(pick(predictor.lm_head[book](out.last_hidden_state[:, -1])).to(first.device))
         embeds = predictor.model.codec_embedding[book](codes[-1])
     return torch.cat(codes, 1)
 
@@ -94,7 +95,7 @@ class TalkerStream:
         self._cache = DynamicCache(config=talker.config.text_config)
         positions = int(talker.config.text_config.max_position_embeddings)
         self.window = ContextWindow(positions if budget is None else budget, positions)
-        self._control_codes = control_code_mask(talker, text_pad.device)
+        self._control_codes = control_code_mask(talker, device_of(talker.codec_head))
         self._push(self.opening(talker, speaker_id, text_pad, text_bos))
         self.window.keep(self.OPENING)
 
@@ -112,8 +113,9 @@ class TalkerStream:
             config.codec_pad_id,
             config.codec_bos_id,
         ]
-        codec = talker.get_input_embeddings()(torch.tensor([marks], device=text_pad.device))
-        return codec + torch.cat([text_pad.expand(-1, 4, -1), text_bos, text_pad], 1)
+        table = talker.get_input_embeddings()
+        codec = table(torch.tensor([marks], device=device_of(table)))
+        return codec + torch.cat([text_pad.expand(-1, 4, -1), text_bos, text_pad], 1).to(codec.device)
 
     @property
     def held_bytes(self) -> int:
@@ -140,8 +142,8 @@ class TalkerStream:
         embeds = self._talker.get_input_embeddings()(codes[:, :1])
         for book in range(1, codes.shape[1]):
             table = self._talker.code_predictor.model.codec_embedding[book - 1]
-            embeds = embeds + table(codes[:, book : book + 1])
-        self._push(embeds + text)
+            embeds = embeds + table(codes[:, book : book + 1]).to(embeds.device)
+        self._push(embeds + text.to(embeds.device))
         self.window.add(1)
         return codes
 

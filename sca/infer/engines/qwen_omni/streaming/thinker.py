@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.kv_cache import apply, held_bytes
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ThinkerStream:
         import torch
 
         table = self._thinker.get_input_embeddings()
-        return table(torch.tensor([token_ids], dtype=torch.long, device=table.weight.device))
+        return table(torch.tensor([token_ids], dtype=torch.long, device=device_of(table)))
 
     def listen(self, features: Tensor) -> Tensor:
         """Encode the log-mel `(1, 128, T)` of one chunk as audio tokens `(1, n, dim)`.
@@ -98,8 +99,8 @@ class ThinkerStream:
         """
         import torch
 
-        weight = self._thinker.get_input_embeddings().weight
-        features = features.to(weight.device, weight.dtype)
-        mask = torch.ones(features.shape[0], features.shape[-1], dtype=torch.long, device=weight.device)
+        table, device = self._thinker.get_input_embeddings(), device_of(self._thinker.model.audio_tower.conv2d1)
+        features = features.to(device, table.weight.dtype)
+        mask = torch.ones(features.shape[0], features.shape[-1], dtype=torch.long, device=device)
         encoded = self._thinker.get_audio_features(features, feature_attention_mask=mask).last_hidden_state
-        return encoded.reshape(1, -1, encoded.shape[-1])
+        return encoded.reshape(1, -1, encoded.shape[-1]).to(device_of(table))

@@ -17,7 +17,12 @@ __all__ = ["TokenMask"]
 
 
 class TokenMask:
-    """The token masks of a grammar."""
+    """The token masks of a grammar.
+
+    Attributes:
+        grammar: The grammar.
+        device: The device of the tables, which is that of the logits.
+    """
 
     def __init__(self, grammar: Grammar, never: Tensor) -> None:
         """Build the tables.
@@ -29,6 +34,7 @@ class TokenMask:
         import torch
 
         self.grammar, device = grammar, never.device
+        self.device = device
         self._kinds = torch.full(never.shape, int(TokenKind.TEXT), device=device)
         for token in grammar.not_text:
             self._kinds[token] = int(grammar.kind(token))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sca.infer.engines.qwen_omni.streaming.code2wav import Code2WavStream
+from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.sampling import sampler
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.units import Grid
@@ -59,8 +60,9 @@ class Voice:
             settings: The settings of the voice.
         """
         self._talker, self._settings = model.talker, settings
-        self._pad, bos = self._talker.text_projection(marks).chunk(2, 1)
-        pick = sampler(settings.temperature, settings.top_k, settings.seed, self._pad.device)
+        self._device = device_of(self._talker.text_projection)
+        self._pad, bos = self._talker.text_projection(marks.to(self._device)).chunk(2, 1)
+        pick = sampler(settings.temperature, settings.top_k, settings.seed)
         self._frames = TalkerStream(self._talker, settings.speaker_id, self._pad, bos, pick, settings.budget)
         self._vocoder = Code2WavStream(model.code2wav)
 
@@ -82,7 +84,7 @@ class Voice:
         import torch
 
         grid, frames = self._settings.grid, self._settings.grid.frames_per_chunk
-        projected = self._talker.text_projection(hidden)
+        projected = self._talker.text_projection(hidden.to(self._device))
         self._frames.open_chunk(frames)
         codes = []
         for j in range(frames):

@@ -1,0 +1,133 @@
+"""Qwen3-Omni on one and two GPUs that do not exist: tensors that meet are on one device, and the host rarely waits.
+
+Widths, heads and experts are the released ones; there are two layers in each stack, two codebooks, and one frame in a chunk.
+"""
+
+from functools import cache, partial
+
+import numpy as np
+import pytest
+import torch
+from accelerate.hooks import attach_align_device_hook_on_blocks
+
+from sca.config import DuplexConfig, QwenConfig
+from sca.infer.engine import SessionConfig
+from sca.infer.engines.qwen_omni.loading.flops import skeleton
+from sca.infer.engines.qwen_omni.slots.audio_encoder import encode
+from sca.infer.engines.qwen_omni.streaming import engine as streaming
+from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
+from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
+from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
+from sca.infer.frames import NO_FEATURES, AudioInput
+from sca.units import Grid
+from scripts.released_omni import released_config
+from tests.helpers.fake_gpu import Watch, in_process, place, register
+from tests.helpers.omni import qwen_tokenizer
+
+WORD, SILENCE = 9707, 151_646
+BOOKS = 2
+GRID = Grid(frames_per_chunk=1)
+
+ONE = {"": "gpu:0"}
+STACKS = {"thinker": "gpu:0", "talker": "gpu:1", "code2wav": "gpu:1"}
+LAYERS = {
+    "thinker.model.audio_tower": "gpu:0",
+    "thinker.model.visual": "gpu:0",
+    "thinker.model.language_model.embed_tokens": "gpu:0",
+    "thinker.model.language_model.layers.0": "gpu:0",
+    "thinker.model.language_model.layers.1": "gpu:1",
+    "thinker.model.language_model.norm": "gpu:1",
+    "thinker.model.language_model.rotary_emb": "gpu:1",
+    "thinker.lm_head": "gpu:1",
+    "talker.model.codec_embedding": "gpu:0",
+    "talker.model.layers.0": "gpu:0",
+    "talker.model.layers.1": "gpu:1",
+    "talker.model.norm": "gpu:1",
+    "talker.model.rotary_emb": "gpu:1",
+    "talker.text_projection": "gpu:1",
+    "talker.hidden_projection": "gpu:1",
+    "talker.codec_head": "gpu:0",
+    "talker.code_predictor": "gpu:1",
+    "code2wav": "gpu:0",
+}
+
+
+@cache
+def released():
+    config = released_config(layers=2)
+    config.talker_config.num_code_groups = config.talker_config.code_predictor_config.num_code_groups = BOOKS
+    config.code2wav_config.num_quantizers = BOOKS
+    return skeleton(config).to(torch.bfloat16)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _made_before_the_forks():
+    released()
+    qwen_tokenizer()
+
+
+def model_on(mode, devices):
+    """The model on fake GPUs, with the hooks of accelerate if layers are split."""
+    model = place(mode, released(), devices)  # in a process of its own
+    if len(devices) > len(STACKS):
+        skip = model._skip_keys_device_placement
+        attach_align_device_hook_on_blocks(model, devices, dict.fromkeys(devices, False), skip_keys=skip)
+    return model
+
+
+def heard(chunk=0):
+    return AudioInput(NO_FEATURES, np.zeros(GRID.heard_samples, np.float32), chunk, chunk * GRID.heard_samples)
+
+
+def listen(self, features):
+    """As `ThinkerStream.listen`; the encoder of the library reads the lengths of its input."""
+    tower, table = self._thinker.model.audio_tower, self._thinker.get_input_embeddings()
+    return encode(tower, features.to(tower.conv2d1.weight.device)).to(streaming.device_of(table))
+
+
+def stream(devices, token=WORD):
+    """One chunk of a session that is stepped alone: where the host waits, and where the states of the thinker are."""
+    mode, watch = register(), Watch(lambda: token)
+    ThinkerStream.listen = listen
+    model = model_on(mode, devices)
+    with mode, watch:
+        engine = QwenOmni(model, qwen_tokenizer(), QwenConfig(), DuplexConfig())
+        session = engine.open(SessionConfig(grid=GRID, prompt="Be brief."))
+        watch.waits.clear()
+        thought, *_ = session.step(heard())
+    return dict(watch.waits), str(thought.hidden_states.device)
+
+
+TOKEN_READ = "engine.py: more = [int(token)]"
+AUDIO_READ = "voice.py: wave: np.ndarray = self._vocoder.push(torch.stack(codes, -1))[0, 0].float().cpu().numpy()"
+
+
+@pytest.mark.parametrize(
+    ("devices", "token", "tokens"),
+    [(ONE, WORD, 2), (STACKS, SILENCE, 1), (LAYERS, WORD, 2)],
+    ids=["one GPU", "whole stacks", "layer by layer"],
+)
+def test_stream_on_fake_gpus(devices, token, tokens):
+    """A read for each token that is chosen, and one for the audio."""
+    waits, thought_on = in_process(partial(stream, devices, token))
+    assert waits == {TOKEN_READ: tokens, AUDIO_READ: 1}
+    assert thought_on == "gpu:0"
+
+
+def mask_elsewhere():
+    streaming.device_of = lambda _module: torch.device("gpu:0")  # the logits are on gpu:1
+    return stream(LAYERS)
+
+
+def code_read():
+    frame = TalkerStream.frame
+    TalkerStream.frame = lambda self, text: [codes := frame(self, text), codes[0, 0].item()][0]
+    return stream(ONE)
+
+
+def test_fake_gpu_finds_a_wrong_device_and_a_read():
+    """Mutants of the engine fail the tests above."""
+    with pytest.raises(RuntimeError, match=r"(?s)masked_fill.*found at least two devices"):
+        in_process(mask_elsewhere)
+    waits, _ = in_process(code_read)
+    assert sum(waits.values()) == 2 + 1 + 1
