@@ -160,6 +160,19 @@ class Grammar:
             return None
         return SpeakerState.LISTENING
 
+    def quiet(self, state: SpeakerState, *, first: bool) -> TokenKind:
+        """Return the kind of token with which the speaker becomes silent, or says as little as the rules permit.
+
+        A stop token where it ends the turn, else silence, else hold. After a start token text must follow.
+
+        Args:
+            state: State before the token.
+            first: Whether it is the first token of its answer.
+        """
+        stop = [TokenKind.STOP] if state is SpeakerState.SPEAKING else []
+        kinds = [*stop, TokenKind.SILENCE, TokenKind.HOLD, TokenKind.TEXT]
+        return next(kind for kind in kinds if self.after(state, kind, first=first) is not None)
+
     def follow(self, state: SpeakerState, answer: Sequence[int]) -> SpeakerState:
         """Return the state after a whole answer.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from sca.infer.frames import AudioInput, Frame
+from sca.infer.generation import GenerationOptions
 from sca.units import Grid
 
 __all__ = ["BatchEngine", "Engine", "EngineInfo", "EngineSession", "HearsPlayback", "SessionConfig", "StepGuard"]
@@ -37,6 +38,7 @@ class EngineInfo:
         voice: The voice of a session that chooses none; None if it has no name.
         follows_prompt: Whether the prompt of a session has an effect.
         hears_words: Whether sessions return the words of the user (`UserText`).
+        follows_generation: Whether sessions follow `SessionConfig.generation`.
         examples: Sentences to say first.
     """
 
@@ -54,6 +56,7 @@ class EngineInfo:
     voice: str | None = None
     follows_prompt: bool = True
     hears_words: bool = False
+    follows_generation: bool = False
     examples: tuple[str, ...] = ("Hello, can you hear me?", "What can you do?")
 
     def voice_problem(self, name: str) -> str | None:
@@ -63,6 +66,12 @@ class EngineInfo:
         if not self.voices:
             return f"the engine {self.name} has no voices to choose from"
         return f"the voice {name[:80]} does not exist; the voices are: {', '.join(self.voices)}"
+
+    def generation_problem(self, options: GenerationOptions) -> str | None:
+        """Return which of the chosen options have no effect, because the engine does not follow them; None if all have."""
+        if self.follows_generation or not options.chosen:
+            return None
+        return f"the engine {self.name} does not follow generation options, and these have no effect: {', '.join(options.chosen)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,7 @@ class SessionConfig:
         turns: Who decides about the turns of the user. "found": the engine does, from the sound. "given": the transport
             does, by the settings of its client, and the engine follows `AudioInput.signals`: it answers after "answer"
             only, and does not interrupt its answers. Only for engines with `EngineInfo.follows_turns`.
+        generation: The options for turn-taking, text and voice, for engines with `EngineInfo.follows_generation`.
     """
 
     session_id: str = "0"
@@ -88,6 +98,7 @@ class SessionConfig:
     voice: str | None = None
     pace: Literal["realtime", "lockstep"] = "realtime"
     turns: Literal["found", "given"] = "found"
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
 
 
 class EngineSession(Protocol):

@@ -9,7 +9,7 @@ from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
-from sca.infer.engines.qwen_omni.streaming.sampling import sampler
+from sca.infer.engines.qwen_omni.streaming.sampling import Sampler
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.frames import AudioInput, ErrorFrame
@@ -125,7 +125,7 @@ def test_dropped_talker_frames_are_as_if_masked(model, positions):
 
     hook = model.talker.model.register_forward_hook(pushed, with_kwargs=True)
     try:
-        stream = TalkerStream(model.talker, 2302, pad, bos, sampler(0, 1, 0), budget=40)
+        stream = TalkerStream(model.talker, 2302, pad, bos, Sampler(0, 1, 0), budget=40)
         stream.window.positions = positions
         opened = stream.window.open_chunk
         changes = []

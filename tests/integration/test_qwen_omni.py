@@ -17,7 +17,7 @@ from sca.errors import ConfigError
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.streaming.code2wav import Code2WavStream
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
-from sca.infer.engines.qwen_omni.streaming.sampling import sampler
+from sca.infer.engines.qwen_omni.streaming.sampling import Sampler
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream, predict_residuals
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.frames import NO_FEATURES, AudioInput, AudioOutput, TurnEnd
@@ -28,8 +28,8 @@ from tests.helpers.engine_contract import comparable, demo_speech, inputs_of
 from tests.helpers.omni import OmniContract, qwen_tokenizer
 
 GRID = Grid()
-GREEDY = sampler(0, 1, 0)
-TTS_PAD, TTS_BOS = 151671, 151672
+GREEDY = Sampler(0, 1, 0)
+TTS_PAD, TTS_BOS, TTS_EOS = 151671, 151672, 151673
 
 
 @pytest.fixture(autouse=True)
@@ -227,8 +227,8 @@ def test_vocoder_never_runs_out_of_positions(model):
 
 def test_seed_selects_the_sample_from_the_top_k():
     logits = torch.randn(200, 1, 50, generator=torch.Generator().manual_seed(0))
-    one, same, other = ([sampler(0.9, 5, seed)(row).item() for row in logits] for seed in (3, 3, 4))
-    pick = sampler(0.9, 5, 3)
+    one, same, other = ([Sampler(0.9, 5, seed)(row).item() for row in logits] for seed in (3, 3, 4))
+    pick = Sampler(0.9, 5, 3)
     drawn = [pick(row).item() for row in logits]
     assert one == same
     assert one != other
@@ -379,8 +379,8 @@ def test_thought_packets_are_sufficient_for_the_voice(model, heard):
     for conditioning in ("embed", "hidden:2"):
         engine = engine_of(model, conditioning=conditioning)
         session = engine.open(SessionConfig())
-        marks = model.thinker.get_input_embeddings()(torch.tensor([[TTS_PAD, TTS_BOS]]))
-        voice = engine.voice(GRID, marks)
+        marks = model.thinker.get_input_embeddings()(torch.tensor([[TTS_PAD, TTS_BOS, TTS_EOS]]))
+        voice = engine.voice(GRID, marks, engine.qwen)
         for one in heard:
             thought, said, *_ = session.step(one)
             assert thought.hidden_states.shape == (1, len(thought.token_ids), 64)
@@ -391,11 +391,11 @@ def test_control_tokens_do_not_reach_the_talker(model, heard):
     """A word sounds the same next to silence and next to each control token."""
     start, word = 151_648, 9707
     engine = engine_of(model, DuplexConfig(start_id=start))
-    marks = model.thinker.get_input_embeddings()(torch.tensor([[TTS_PAD, TTS_BOS]]))
+    marks = model.thinker.get_input_embeddings()(torch.tensor([[TTS_PAD, TTS_BOS, TTS_EOS]]))
     sounds = {}
     for tokens in ((start, word), (engine.silence, word), (word, word)):
         hidden = model.thinker.get_input_embeddings()(torch.tensor([tokens]))
-        sounds[tokens[0]] = engine.voice(GRID, marks).speak(tokens, hidden)
+        sounds[tokens[0]] = engine.voice(GRID, marks, engine.qwen).speak(tokens, hidden)
     assert np.array_equal(sounds[start], sounds[engine.silence])
     assert not np.array_equal(sounds[start], sounds[word])
 

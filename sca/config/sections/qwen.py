@@ -7,9 +7,12 @@ from pydantic import Field
 from sca.config.sections.base import MAX_COUNT, Env, Section
 from sca.resources import hub_commits
 
-__all__ = ["DEFAULT_MODEL", "QwenConfig"]
+__all__ = ["DEFAULT_MODEL", "MAX_TEXT_TOP_K", "QwenConfig"]
 
 DEFAULT_MODEL = "Qwen/Qwen3-Omni-30B-A3B-Instruct"
+
+MAX_TEXT_TOP_K = 128
+"""Upper bound of `text_top_k`: a CUDA graph has a fixed number of candidates."""
 
 
 class QwenConfig(Section):
@@ -87,7 +90,67 @@ class QwenConfig(Section):
     talker_top_k: int = Field(
         50, ge=1, le=MAX_COUNT, description="Number of most likely codes that the talker samples from."
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="Random seed of the talker: the same seed gives the same session.")
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="Random seed of text and talker: the same seed gives the same session."
+    )
+    text_temperature: float = Field(
+        0.0, ge=0, le=2, description="Sampling temperature of the text; 0 takes the most likely token. Per session."
+    )
+    text_top_p: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Probability mass of the most likely tokens that text is sampled from. Per session.",
+    )
+    text_top_k: int = Field(
+        20, ge=1, le=MAX_TEXT_TOP_K, description="Number of most likely tokens that text is sampled from. Per session."
+    )
+    text_repetition_penalty: float = Field(
+        1.0,
+        ge=0.5,
+        le=2,
+        description="Penalty of the last 128 words' tokens: positive logits are divided by it, negative ones multiplied. 1: none. "
+        "Per session.",
+    )
+    silence_bias: float = Field(
+        0.0,
+        ge=-100,
+        le=100,
+        description="Added to the logit of silence at the first token of each chunk: above 0 the model listens more, below 0 it "
+        "speaks more. Per session.",
+    )
+    force_listen_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="Seconds at the start of a session in which the model must be silent. Per session.",
+    )
+    yield_to_speech: bool = Field(
+        False,
+        description="Force silence in every chunk in which the user speaks, detected with the Silero VAD. Per session.",
+    )
+    max_turn_s: float = Field(
+        0.0,
+        ge=0,
+        le=3600,
+        description="Longest turn of the model in seconds; then it must be silent. 0: no limit. Per session.",
+    )
+    turn_pause_s: float = Field(
+        4.0,
+        ge=0,
+        le=3600,
+        description="How long the silence after max_turn_s lasts at most; it ends when the user has spoken. Per session.",
+    )
+    tell: Literal["once", "spread"] = Field(
+        "spread",
+        description="How the talker receives text: spread (each token during its share of the chunk) or once (one frame a token, "
+        "then padding, as in the model's own generate). Per session.",
+    )
+    voice: Literal["continuous", "per-segment"] = Field(
+        "continuous",
+        description="The talker's context: continuous (one for the session) or per-segment (it is told the end of a turn, is "
+        "silent after its end token, and begins again with the next turn). Per session.",
+    )
 
     @property
     def model_revision(self) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni, QwenSession
 from sca.infer.engines.qwen_omni.streaming.sampling import SamplingNoise
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.infer.frames import AudioInput, Frame
+from sca.infer.generation import GenerationOptions
 from sca.tokenizer import TextTokenizer
 from sca.units import Grid
 
@@ -51,6 +53,7 @@ class SlotOmni(QwenOmni):
                 "would arrive a chunk late",
                 hint="set qwen.conditioning to embed, or qwen.carry_second_token to false",
             )
+        self.info = replace(self.info, follows_generation=False)
         self.slots = qwen.slots
         self._free = list(range(self.slots))
         self._grid: Grid | None = None
@@ -66,6 +69,10 @@ class SlotOmni(QwenOmni):
             ScaError: All slots are in use.
         """
         import torch
+
+        options = GenerationOptions.of(session_config.generation.over(self.qwen))
+        if options != GenerationOptions.of(QwenConfig()):
+            raise ConfigError("slots have the default generation options only", hint="set qwen.slots to 0")
 
         with torch.inference_mode():
             self._prepare(session_config.grid)

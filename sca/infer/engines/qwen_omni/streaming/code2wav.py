@@ -12,6 +12,7 @@ the last bit.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from sca.infer.engines.qwen_omni.streaming.attention import attend, heads, rotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["CONTEXT_FRAMES", "Code2WavStream"]
+__all__ = ["CONTEXT_FRAMES", "Code2WavStream", "look_ahead"]
 
 
 CONTEXT_FRAMES = 10
@@ -34,6 +35,12 @@ _CELLS = 512
 """Attention processes this many keys at a time from the first frame on, so the kept keys stay at their place in such a block."""
 _FRAMES = 24
 """Shorter inputs select other convolution kernels, so inputs are at least this long; unused frames are empty."""
+
+
+def look_ahead(code2wav: Module) -> int:
+    """Return how many samples the vocoder looks ahead: each transposed convolution trims one stride at the end."""
+    rates = [int(rate) for rate in code2wav.config.upsample_rates]
+    return sum(math.prod(rates[i:]) for i in range(len(rates)))
 
 
 class Code2WavStream:

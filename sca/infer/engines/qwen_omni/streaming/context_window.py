@@ -7,9 +7,10 @@ conversation.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["ContextWindow", "Eviction"]
+__all__ = ["ContextWarnings", "ContextWindow", "Eviction"]
 
 _FREED = 8  # drop an eighth of the budget at a time, because dropping copies the cache
 
@@ -93,3 +94,36 @@ class ContextWindow:
     def chunks_left(self, most: int) -> tuple[int, int]:
         """Return the number of chunks of `most` tokens until the oldest are dropped, and until the positions run out."""
         return (self.budget - self.length) // most, (self.positions - self.position) // most
+
+
+class ContextWarnings:
+    """The warnings of a session before its context changes."""
+
+    def __init__(self, chunk_tokens: int, chunk_s: float) -> None:
+        """Create the state.
+
+        Args:
+            chunk_tokens: Maximum number of tokens of a chunk.
+            chunk_s: Duration of a chunk in seconds.
+        """
+        self._chunk_tokens, self._chunk_s = chunk_tokens, chunk_s
+        self._warned_of_budget = self._warned_of_positions = False
+
+    def due(self, window: ContextWindow) -> Iterator[str]:
+        """Yield a warning once before the oldest chunks are dropped, and each time before the positions run out."""
+        minute = 60 / self._chunk_s
+        oldest, positions = window.chunks_left(self._chunk_tokens)
+        if oldest <= minute and not self._warned_of_budget:
+            self._warned_of_budget = True
+            yield (
+                f"in {round(oldest * self._chunk_s)} s the oldest part of the conversation is dropped "
+                f"(qwen.context_tokens is {window.budget})"
+            )
+        if positions > minute:
+            self._warned_of_positions = False
+        elif not self._warned_of_positions:
+            self._warned_of_positions = True
+            yield (
+                f"in {round(positions * self._chunk_s)} s the model's {window.positions} positions are used up: "
+                "the context then moves back to the prompt, and the session continues"
+            )

@@ -21,10 +21,12 @@ from sca.config import DuplexConfig, QwenConfig
 from sca.control_tokens import Grammar, SpeakerState, check_control_ids, control_tokens_of
 from sca.errors import ConfigError
 from sca.infer.engine import EngineInfo, EngineSession, SessionConfig, StepGuard
-from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
+from sca.infer.engines.qwen_omni.streaming.context_window import ContextWarnings, ContextWindow
 from sca.infer.engines.qwen_omni.streaming.devices import device_of
-from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
+from sca.infer.engines.qwen_omni.streaming.sampling import TextState, choose_text
+from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream, conditioning_layer
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
+from sca.infer.engines.qwen_omni.streaming.turn_control import SpeechDetector, TurnControl, TurnLimits
 from sca.infer.engines.qwen_omni.streaming.voice import Voice, VoiceSettings
 from sca.infer.frames import AudioInput, AudioOutput, ErrorFrame, Frame, ThoughtPacket, TurnEnd
 from sca.textutil import counted
@@ -49,6 +51,7 @@ class QwenOmni:
     Attributes:
         info: The name and the device of the engine.
         grammar: The grammar of answers: silence, text and control tokens.
+        unused_token: A token that answers never have.
         layer: The layer of hidden states that condition the talker; 0 for the embeddings.
     """
 
@@ -63,6 +66,7 @@ class QwenOmni:
             f"Qwen3-Omni, {qwen.model_id} on {self.device}",
             device=str(self.device),
             parts=(("model", qwen.model_id), ("voice", qwen.speaker)),
+            follows_generation=True,
         )
         thinker = model.config.thinker_config
         vocab = thinker.text_config.vocab_size
@@ -97,11 +101,12 @@ class QwenOmni:
         allowed[: min(vocab, tokenizer.vocab_size)] = True
         allowed[[token for token in marks | set(tokenizer.special_ids) if 0 <= token < vocab]] = False
         allowed[list(named)] = True
+        self.unused_token = int((~allowed).nonzero()[0])
         self.forbidden = (~allowed).to(device_of(model.thinker.lm_head))  # the device of the logits
         self.grammar = Grammar(self.silence, controls)
         self.mask = TokenMask(self.grammar, self.forbidden)
         self.tokens_per_chunk, self.lead_chunks = duplex.tokens_per_chunk, duplex.lead_chunks
-        self.layer = _layer(qwen.conditioning, model)
+        self.layer = conditioning_layer(qwen.conditioning, model)
 
     def open(self, session_config: SessionConfig) -> EngineSession:
         """Begin a conversation.
@@ -114,38 +119,29 @@ class QwenOmni:
         """
         return QwenSession(self, session_config)
 
-    def voice(self, grid: Grid, marks: Tensor) -> Any:
+    def voice(self, grid: Grid, marks: Tensor, options: QwenConfig) -> Any:
         """Create the voice of a session.
 
         Args:
             grid: The grid of the session.
             marks: See `Voice`.
+            options: The settings of the session.
         """
-        return Voice(self.model, marks, self.voice_settings(grid))
+        return Voice(self.model, marks, self.voice_settings(grid, options))
 
-    def voice_settings(self, grid: Grid) -> VoiceSettings:
-        """Return the settings of a voice."""
-        qwen = self.qwen
+    def voice_settings(self, grid: Grid, options: QwenConfig) -> VoiceSettings:
+        """Return the settings of the voice of a session."""
         return VoiceSettings(
             grid=grid,
             speaker_id=self.speaker_id,
             not_text=self.grammar.not_text,
-            temperature=qwen.talker_temperature,
-            top_k=qwen.talker_top_k,
-            seed=qwen.seed,
-            budget=qwen.talker_context_frames,
+            temperature=options.talker_temperature,
+            top_k=options.talker_top_k,
+            seed=options.seed,
+            budget=options.talker_context_frames,
+            tells_once=options.tell == "once",
+            per_segment=options.voice == "per-segment",
         )
-
-
-def _layer(conditioning: str, model: Module) -> int:
-    """Return the layer of hidden states that condition the talker; 0, the embeddings, for `embed`."""
-    if conditioning == "embed":
-        return 0
-    layer = int(conditioning.partition(":")[2])
-    layers = model.config.thinker_config.text_config.num_hidden_layers
-    if layer > layers:
-        raise ConfigError(f"qwen.conditioning is {conditioning}, but the thinker has {layers} layers")
-    return layer
 
 
 class QwenSession:
@@ -153,6 +149,7 @@ class QwenSession:
 
     Attributes:
         non_finite: Number of input samples that were NaN or infinite and were replaced by 0.
+        turn_ended: Whether the turn ended with the last chunk.
         voice: The voice: a `Voice`, or a `RemoteVoice` in another process.
     """
 
@@ -160,6 +157,8 @@ class QwenSession:
 
     def __init__(self, engine: QwenOmni, config: SessionConfig) -> None:
         self._engine, self._grid = engine, config.grid
+        self._options = config.generation.over(engine.qwen)
+        self._limits = TurnLimits.of(self._options, config.grid)
         self._guard = StepGuard(config.grid.heard_samples)
         self._prompt = system_turn(engine.tokenizer, config.prompt)
         self._chunk_tokens = config.grid.frames_per_chunk + engine.tokens_per_chunk
@@ -183,9 +182,12 @@ class QwenSession:
 
         self.non_finite = 0
         self._turn_id, self._broken_turn = 0, -1
-        self._in_turn, self._silent_chunks = False, 0
+        self._in_turn, self._silent_chunks, self.turn_ended = False, 0, False
+        self._control = TurnControl(self._limits)
+        self._detector = SpeechDetector() if self._limits.needs_speech else None
+        self._choice = TextState(self._options, self._engine.unused_token)
         self._pending: list[int] = []
-        self._warned_of_budget = self._warned_of_positions = False
+        self._warnings = ContextWarnings(self._chunk_tokens, float(self._grid.chunk_s))
         self._state = SpeakerState.INITIAL
         with torch.inference_mode():
             self._begin_thinking()
@@ -196,9 +198,9 @@ class QwenSession:
 
     def _begin_voice(self) -> None:
         config = self._engine.model.config
-        marks = self._thinker.embed([config.tts_pad_token_id, config.tts_bos_token_id])
+        marks = self._thinker.embed([config.tts_pad_token_id, config.tts_bos_token_id, config.tts_eos_token_id])
         self._release_voice()
-        self.voice = self._engine.voice(self._grid, marks)
+        self.voice = self._engine.voice(self._grid, marks, self._options)
 
     def _release_voice(self) -> None:
         close = getattr(self.voice, "close", None)
@@ -222,7 +224,7 @@ class QwenSession:
 
         with torch.inference_mode():
             tokens, hidden = self.think(heard)
-            wave = self.voice.speak(tokens, hidden)
+            wave = self.voice.speak(tokens, hidden, turn_ended=self.turn_ended)
         return self.frames(heard, tokens, hidden, wave)
 
     def think(self, heard: AudioInput) -> tuple[list[int], Tensor]:
@@ -240,8 +242,13 @@ class QwenSession:
         import torch
 
         features = torch.from_numpy(self.features(heard))
+        listen = self.must_listen(heard)
         self._thinker.open_chunk(self._chunk_tokens)
-        return self._think(self._thinker.listen(features[None]))
+        return self._think(self._thinker.listen(features[None]), listen)
+
+    def must_listen(self, heard: AudioInput) -> bool:
+        """Return whether the session must be silent in this chunk. Call it once for each chunk, after `features`."""
+        return self._control.must_listen(self._detector is not None and self._detector.speaks(heard.samples))
 
     def features(self, heard: AudioInput) -> np.ndarray:
         """Check a chunk and return its features, `(bins, frames)`. Raises like `step`."""
@@ -261,6 +268,7 @@ class QwenSession:
         end = heard.timestamp + len(heard.samples)
         grammar = self._engine.grammar
         spoken = [token for token in tokens if token not in grammar.not_text]
+        self._choice.note(spoken)
         text = self._text(spoken)
         frames: list[Frame] = [ThoughtPacket(hidden, text, tuple(tokens), heard.chunk_index)]
         finite = np.isfinite(wave)
@@ -272,11 +280,13 @@ class QwenSession:
         quiet = all(token == grammar.silence for token in tokens)
         self._silent_chunks = self._silent_chunks + 1 if quiet else 0
         self._in_turn = self._in_turn or bool(spoken)
-        if self._in_turn and self._turn_is_over():
+        self.turn_ended = self._in_turn and self._turn_is_over()
+        if self.turn_ended:
             frames.append(TurnEnd(self._turn_id, end))
             self._turn_id += 1
             self._in_turn = False
-        frames += [ErrorFrame(self._turn_id, end, warning, fatal=False) for warning in self._warnings()]
+        self._control.note(self._in_turn)
+        frames += [ErrorFrame(self._turn_id, end, warning, fatal=False) for warning in self._warnings.due(self.window)]
         return frames
 
     def _broken_voice(self, samples: int, end: int) -> Iterator[ErrorFrame]:
@@ -308,25 +318,6 @@ class QwenSession:
             return self._silent_chunks >= _TURN_ENDS_AFTER
         return self._state is SpeakerState.LISTENING and self._silent_chunks >= self._engine.lead_chunks
 
-    def _warnings(self) -> Iterator[str]:
-        """Yield a warning once before the oldest chunks are dropped, and each time before the positions run out."""
-        window, minute = self.window, 60 / float(self._grid.chunk_s)
-        oldest, positions = window.chunks_left(self._chunk_tokens)
-        if oldest <= minute and not self._warned_of_budget:
-            self._warned_of_budget = True
-            yield (
-                f"in {round(oldest * float(self._grid.chunk_s))} s the oldest part of the conversation is dropped "
-                f"(qwen.context_tokens is {window.budget})"
-            )
-        if positions > minute:
-            self._warned_of_positions = False
-        elif not self._warned_of_positions:
-            self._warned_of_positions = True
-            yield (
-                f"in {round(positions * float(self._grid.chunk_s))} s the model's {window.positions} positions are used up: "
-                "the context then moves back to the prompt, and the session continues"
-            )
-
     def _features(self, heard: AudioInput) -> np.ndarray:
         """Return the log-mel of the input, or compute it. Samples that are not finite count as 0."""
         bad = int(np.count_nonzero(~np.isfinite(heard.samples)))
@@ -340,7 +331,7 @@ class QwenSession:
             )
         return np.ascontiguousarray(features)
 
-    def _think(self, audio: Tensor) -> tuple[list[int], Tensor]:
+    def _think(self, audio: Tensor, listen: bool) -> tuple[list[int], Tensor]:
         """Generate the tokens of a chunk and their hidden states `(1, n, dim)`.
 
         As in the training rows: one silence or hold token, or as many tokens as fit into a chunk, with silence after
@@ -349,16 +340,21 @@ class QwenSession:
         import torch
 
         engine, capacity = self._engine, self._engine.tokens_per_chunk
-        mask, state = engine.mask, torch.tensor([[self._state]], device=engine.mask.device)
+        mask, device = engine.mask, engine.mask.device
+        state, must_listen = torch.tensor([[self._state]], device=device), torch.tensor([[int(listen)]], device=device)
+        options, recent, noise = self._choice.tensors(engine.qwen.max_new_tokens, device)
         logits, _ = self._thinker.push(audio)
         tokens: list[int] = []
         states = []
         while not tokens or (not engine.grammar.is_whole_answer(tokens[0]) and len(tokens) < capacity):
             more = [engine.silence] * (capacity - len(tokens))
             if len(tokens) < engine.qwen.max_new_tokens and engine.silence not in tokens:
-                barred = mask.barred(state, len(tokens))
-                token = logits[:, -1].masked_fill(barred, float("-inf")).argmax(-1, keepdim=True)
-                state = mask.after(state, len(tokens), token)
+                place = len(tokens)
+                barred = mask.barred(state, place, must_listen)
+                silence = None if place else engine.silence
+                token = choose_text(logits[:, -1], barred, options, recent, noise[:, place : place + 1], silence)
+                state = mask.after(state, place, token)
+                recent = torch.cat([recent, token.where(mask.is_text(token), engine.unused_token)], 1)
                 more = [int(token)]
             tokens += more
             logits, hidden = self._thinker.push(self._thinker.embed(more), hidden_layer=engine.layer)
@@ -380,7 +376,8 @@ class QwenSession:
         import torch
 
         self._turn_id = max(self._turn_id, turn_id)
-        self._in_turn, self._silent_chunks = False, 0
+        self._in_turn, self._silent_chunks, self.turn_ended = False, 0, False
+        self._control.interrupt()
         self._pending = []
         with torch.inference_mode():
             self._begin_voice()

@@ -51,12 +51,20 @@ def predict_residuals(talker: Module, hidden: Tensor, first: Tensor, pick: Pick)
     return torch.cat(codes, 1)
 
 
-def control_code_mask(talker: Module, device: torch.device) -> Tensor:
-    """Return which ids of the talker are control codes, not audio: bool `(vocabulary,)`."""
+def control_code_mask(talker: Module, device: torch.device, *, end_allowed: bool = False) -> Tensor:
+    """Return which ids of the talker are control codes, not audio: bool `(vocabulary,)`.
+
+    Args:
+        talker: The talker of the model.
+        device: The device of the result.
+        end_allowed: Whether the end token is left out.
+    """
     import torch
 
     vocab = talker.config.text_config.vocab_size
-    return torch.arange(vocab, device=device) >= vocab - _SPECIAL_CODES
+    codes = torch.arange(vocab, device=device)
+    controls = codes >= vocab - _SPECIAL_CODES
+    return controls & (codes != talker.config.codec_eos_token_id) if end_allowed else controls
 
 
 class TalkerStream:
@@ -96,6 +104,8 @@ class TalkerStream:
         positions = int(talker.config.text_config.max_position_embeddings)
         self.window = ContextWindow(positions if budget is None else budget, positions)
         self._control_codes = control_code_mask(talker, device_of(talker.codec_head))
+        self._end = int(talker.config.codec_eos_token_id)
+        self._not_end = control_code_mask(talker, device_of(talker.codec_head), end_allowed=True)
         self._push(self.opening(talker, speaker_id, text_pad, text_bos))
         self.window.keep(self.OPENING)
 
@@ -137,8 +147,21 @@ class TalkerStream:
         Returns:
             The codes of the frame, `(1, 16)`.
         """
-        logits = self._talker.codec_head(self._hidden[:, -1]).masked_fill(self._control_codes, float("-inf"))
-        codes = predict_residuals(self._talker, self._hidden, self._pick(logits), self._pick)
+        first = self._pick(self._logits.masked_fill(self._control_codes, float("-inf")))
+        return self._with_residuals(first, text)
+
+    def frame_or_end(self, text: Tensor) -> Tensor | None:
+        """Generate the next frame as `frame`, or return None if the talker chooses its end token."""
+        first = self._pick(self._logits.masked_fill(self._not_end, float("-inf")))
+        return None if int(first) == self._end else self._with_residuals(first, text)
+
+    @property
+    def _logits(self) -> Tensor:
+        logits: Tensor = self._talker.codec_head(self._hidden[:, -1])
+        return logits
+
+    def _with_residuals(self, first: Tensor, text: Tensor) -> Tensor:
+        codes = predict_residuals(self._talker, self._hidden, first, self._pick)
         embeds = self._talker.get_input_embeddings()(codes[:, :1])
         for book in range(1, codes.shape[1]):
             table = self._talker.code_predictor.model.codec_embedding[book - 1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sca.errors import ConfigError
 from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow
 from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.kv_cache import apply, held_bytes
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["ThinkerStream"]
+__all__ = ["ThinkerStream", "conditioning_layer"]
+
+
+def conditioning_layer(conditioning: str, model: Module) -> int:
+    """Return the layer of hidden states that condition the talker; 0, the embeddings, for `embed`."""
+    if conditioning == "embed":
+        return 0
+    layer = int(conditioning.partition(":")[2])
+    layers = model.config.thinker_config.text_config.num_hidden_layers
+    if layer > layers:
+        raise ConfigError(f"qwen.conditioning is {conditioning}, but the thinker has {layers} layers")
+    return layer
 
 
 class ThinkerStream:

@@ -46,12 +46,28 @@ class TokenMask:
             [[[s if then is None else then for then in row] for row in rows] for s, rows in enumerate(after)]
         )
         self._after = self._after.to(device)
-        barred = torch.tensor([[[then is None for then in row] for row in rows] for rows in after], device=device)
-        self._barred = barred[:, :, self._kinds] | never
+        barred = torch.tensor(
+            [
+                [[[then is None for then in row] for row in rows] for rows in after],
+                [
+                    [[kind != grammar.quiet(s, first=first) for kind in TokenKind] for first in (True, False)]
+                    for s in SpeakerState
+                ],
+            ],
+            device=device,
+        )
+        self._barred = barred[..., self._kinds] | never
 
-    def barred(self, state: Tensor, place: int) -> Tensor:
-        """Return the tokens that are not allowed, bool `(b, vocabulary)`."""
-        return self._barred[:, int(place > 0)][state[:, 0]]
+    def barred(self, state: Tensor, place: int, listen: Tensor | None = None) -> Tensor:
+        """Return the tokens that are not allowed, bool `(b, vocabulary)`.
+
+        Args:
+            state: The states.
+            place: The place.
+            listen: The sessions that must be silent, int64 `(b, 1)` of 0 and 1; None for none. See `Grammar.quiet`.
+        """
+        tables = self._barred[:, :, int(place > 0)]
+        return tables[0][state[:, 0]] if listen is None else tables[listen[:, 0], state[:, 0]]
 
     def after(self, state: Tensor, place: int, token: Tensor) -> Tensor:
         """Return the state after an allowed token `(b, 1)`."""

@@ -40,8 +40,8 @@ class TwoProcessOmni(QwenOmni):
         self.voices = VoiceProcess(model)
 
     @override
-    def voice(self, grid: Grid, marks: Tensor) -> RemoteVoice:
-        return RemoteVoice(self.voices, marks, self.voice_settings(grid))
+    def voice(self, grid: Grid, marks: Tensor, options: QwenConfig) -> RemoteVoice:
+        return RemoteVoice(self.voices, marks, self.voice_settings(grid, options))
 
     def step_batch(
         self, sessions: Sequence[EngineSession], inputs: Sequence[AudioInput]
@@ -59,7 +59,7 @@ class TwoProcessOmni(QwenOmni):
                 assert isinstance(session, QwenSession)
                 try:
                     tokens, hidden = session.think(heard)
-                    session.voice.submit(tokens, hidden)
+                    session.voice.submit(tokens, hidden, turn_ended=session.turn_ended)
                     thoughts.append((tokens, hidden))
                 except Exception as error:  # noqa: BLE001 - the error of this session is returned to the caller
                     thoughts.append(error)

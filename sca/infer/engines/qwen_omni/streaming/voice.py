@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sca.infer.engines.qwen_omni.streaming.code2wav import Code2WavStream
+from sca.infer.engines.qwen_omni.streaming.code2wav import Code2WavStream, look_ahead
 from sca.infer.engines.qwen_omni.streaming.devices import device_of
-from sca.infer.engines.qwen_omni.streaming.sampling import sampler
+from sca.infer.engines.qwen_omni.streaming.sampling import Sampler
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.units import Grid
 
@@ -22,7 +23,34 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Voice", "VoiceSettings"]
+__all__ = ["Voice", "VoicePhase", "VoiceSettings", "segment_phase"]
+
+
+class VoicePhase(IntEnum):
+    """Where the talker is in a segment of speech, with `qwen.voice` per-segment.
+
+    - SPEAKING: it receives the text of a turn.
+    - TOLD: it was told that the text is over, and may choose its end token.
+    - ENDED: it chose it, or no turn has begun. There is no sound until the next text.
+    """
+
+    SPEAKING = 0
+    TOLD = 1
+    ENDED = 2
+
+
+def segment_phase(phase: VoicePhase, *, has_text: bool, turn_ended: bool) -> tuple[VoicePhase, bool]:
+    """Return the phase of a chunk, and whether a segment begins with it.
+
+    Args:
+        phase: The phase after the chunk before.
+        has_text: Whether the chunk has text.
+        turn_ended: Whether the turn ended with the chunk before.
+    """
+    if has_text:
+        return VoicePhase.SPEAKING, turn_ended or phase is not VoicePhase.SPEAKING
+    told = turn_ended and phase is VoicePhase.SPEAKING
+    return (VoicePhase.TOLD if told else phase), False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +65,8 @@ class VoiceSettings:
         top_k: Number of most likely codes to sample from.
         seed: Seed of the sampling.
         budget: Maximum number of frames in the cache of the talker.
+        tells_once: Whether each token conditions one frame, and padding the rest of its chunk.
+        per_segment: Whether the talker begins again with each turn, and ends it.
     """
 
     grid: Grid
@@ -46,52 +76,105 @@ class VoiceSettings:
     top_k: int
     seed: int
     budget: int
+    tells_once: bool = False
+    per_segment: bool = False
 
 
 class Voice:
-    """The talker and the vocoder of one session."""
+    """The talker and the vocoder of one session.
+
+    With `per_segment` it is as the model's own `generate` for each turn: a new context, at the end of the text tts_eos,
+    and silence after codec_eos. The end of the text is known when the turn has ended, not at its last token.
+    """
 
     def __init__(self, model: Module, marks: Tensor, settings: VoiceSettings) -> None:
         """Create the streams.
 
         Args:
             model: The model, of which the talker and the vocoder are used.
-            marks: Embeddings of tts_pad and tts_bos from the thinker, `(1, 2, dim)`.
+            marks: Embeddings of tts_pad, tts_bos and tts_eos from the thinker, `(1, 3, dim)`.
             settings: The settings of the voice.
         """
-        self._talker, self._settings = model.talker, settings
+        self._model, self._talker, self._settings = model, model.talker, settings
         self._device = device_of(self._talker.text_projection)
-        self._pad, bos = self._talker.text_projection(marks.to(self._device)).chunk(2, 1)
-        pick = sampler(settings.temperature, settings.top_k, settings.seed)
-        self._frames = TalkerStream(self._talker, settings.speaker_id, self._pad, bos, pick, settings.budget)
-        self._vocoder = Code2WavStream(model.code2wav)
+        self._pad, self._bos, self._eos = self._talker.text_projection(marks.to(self._device)).chunk(3, 1)
+        self._pick = Sampler(settings.temperature, settings.top_k, settings.seed)
+        self._books = int(self._talker.config.num_code_groups)
+        self._phase = VoicePhase.ENDED if settings.per_segment else VoicePhase.SPEAKING
+        self._begin()
+
+    def _begin(self) -> None:
+        settings = self._settings
+        self._frames = TalkerStream(
+            self._talker, settings.speaker_id, self._pad, self._bos, self._pick, settings.budget
+        )
+        self._vocoder = Code2WavStream(self._model.code2wav)
 
     @property
     def held_bytes(self) -> int:
         """Size of the keys and values in the caches of talker and vocoder, in bytes."""
         return self._frames.held_bytes + self._vocoder.held_bytes
 
-    def speak(self, tokens: Sequence[int], hidden: Tensor) -> np.ndarray:
-        """Generate one chunk of audio. The frames of the chunk are divided equally among its tokens.
+    def speak(self, tokens: Sequence[int], hidden: Tensor, *, turn_ended: bool = False) -> np.ndarray:
+        """Generate one chunk of audio.
+
+        The frames of the chunk are divided equally among its tokens, or with `tells_once` each token has one frame.
 
         Args:
             tokens: The tokens of the chunk.
             hidden: The hidden states that condition the talker, one per token: `(1, len(tokens), dim)`.
+            turn_ended: Whether the turn ended with the chunk before.
 
         Returns:
             float32 `(spoken_samples,)` at 24 kHz.
         """
+        grid = self._settings.grid
+        texts = self._texts(tokens, self._talker.text_projection(hidden.to(self._device)))
+        if self._settings.per_segment:
+            before = self._phase
+            has_text = any(token not in self._settings.not_text for token in tokens)
+            self._phase, begins = segment_phase(before, has_text=has_text, turn_ended=turn_ended)
+            if begins:
+                self._begin()
+            if self._phase is VoicePhase.ENDED:
+                self._pick.skip(len(texts) * self._books)
+                return np.zeros(grid.spoken_samples, np.float32)
+            if self._phase is VoicePhase.TOLD and before is VoicePhase.SPEAKING:
+                texts[0] = self._eos
+                return self._generate(texts, end_from=1)
+        return self._generate(texts, end_from=0 if self._phase is VoicePhase.TOLD else len(texts))
+
+    def _texts(self, tokens: Sequence[int], projected: Tensor) -> list[Tensor]:
+        """Return what each frame of a chunk tells the talker, `(1, 1, dim)` each."""
+        settings, frames = self._settings, self._settings.grid.frames_per_chunk
+        texts = []
+        for j in range(frames):
+            i = j if settings.tells_once else j * len(tokens) // frames
+            is_text = i < len(tokens) and tokens[i] not in settings.not_text
+            texts.append(projected[:, i : i + 1] if is_text else self._pad)
+        return texts
+
+    def _generate(self, texts: Sequence[Tensor], end_from: int) -> np.ndarray:
+        """Generate the audio of a chunk. From frame `end_from` on, the talker may end it; then the rest is silence."""
         import torch
 
-        grid, frames = self._settings.grid, self._settings.grid.frames_per_chunk
-        projected = self._talker.text_projection(hidden.to(self._device))
+        grid, frames = self._settings.grid, len(texts)
         self._frames.open_chunk(frames)
-        codes = []
-        for j in range(frames):
-            i = j * len(tokens) // frames
-            silent = tokens[i] in self._settings.not_text
-            codes.append(self._frames.frame(self._pad if silent else projected[:, i : i + 1]))
+        codes: list[Tensor] = []
+        for j, text in enumerate(texts):
+            frame = self._frames.frame_or_end(text) if j >= end_from else self._frames.frame(text)
+            if frame is None:
+                self._phase = VoicePhase.ENDED
+                self._pick.skip((frames - j) * self._books - 1)
+                break
+            codes.append(frame)
+        spoken = len(codes)
+        empty = torch.zeros(1, self._books, dtype=torch.long, device=codes[0].device if codes else self._device)
+        codes += [empty] * (frames - spoken)
         wave: np.ndarray = self._vocoder.push(torch.stack(codes, -1))[0, 0].float().cpu().numpy()
         # The first output of the vocoder is 555 samples shorter. Silence before it prevents an underrun of the
         # playback.
-        return np.pad(wave, (grid.spoken_samples - len(wave), 0))
+        wave = np.pad(wave, (grid.spoken_samples - len(wave), 0))
+        if spoken < frames:
+            wave[look_ahead(self._model.code2wav) + spoken * grid.spoken_samples // frames :] = 0
+        return wave

@@ -153,14 +153,14 @@ class RemoteVoice:
         self._leave = weakref.finalize(self, _leave, process, self._name)
         self._leave.atexit = False
 
-    def speak(self, tokens: Sequence[int], hidden: Tensor) -> np.ndarray:
+    def speak(self, tokens: Sequence[int], hidden: Tensor, *, turn_ended: bool = False) -> np.ndarray:
         """Generate one chunk of audio; see `Voice.speak`."""
-        self.submit(tokens, hidden)
+        self.submit(tokens, hidden, turn_ended=turn_ended)
         return self.result()
 
-    def submit(self, tokens: Sequence[int], hidden: Tensor) -> None:
+    def submit(self, tokens: Sequence[int], hidden: Tensor, *, turn_ended: bool = False) -> None:
         """Request one chunk of audio without waiting for it; see `result`."""
-        self._waiting.append(self._process.request(self._name, "speak", list(tokens), _plain(hidden)))
+        self._waiting.append(self._process.request(self._name, "speak", list(tokens), _plain(hidden), turn_ended))
 
     def result(self) -> np.ndarray:
         """Wait for the audio of the oldest pending `submit`, float32 at 24 kHz."""
@@ -250,12 +250,10 @@ def _serve(talker: Module, code2wav: Module, requests: Any, answers: Any, thread
                     voices[name] = Voice(model, torch.from_numpy(marks).to(weight.device, weight.dtype), settings)
                     result = voices[name].held_bytes
                 elif action == "speak":
-                    tokens, hidden = arguments
+                    tokens, hidden, turn_ended = arguments
                     voice = voices[name]
-                    result = (
-                        voice.speak(tokens, torch.from_numpy(hidden).to(weight.device, weight.dtype)),
-                        voice.held_bytes,
-                    )
+                    hidden = torch.from_numpy(hidden).to(weight.device, weight.dtype)
+                    result = voice.speak(tokens, hidden, turn_ended=turn_ended), voice.held_bytes
                 elif action == "end":
                     voices.pop(name, None)
         except Exception as error:  # noqa: BLE001 - raised in the process that sent the request
