@@ -161,7 +161,7 @@ class Grammar:
         return SpeakerState.LISTENING
 
     def quiet(self, state: SpeakerState, *, first: bool) -> TokenKind:
-        """Return the kind of token with which the speaker becomes silent, or says as little as the rules permit.
+        """Return the kind of token with which the speaker becomes silent, as far as the rules permit.
 
         A stop token where it ends the turn, else silence, else hold. After a start token text must follow.
 

@@ -69,9 +69,9 @@ class AudioInput:
         samples: Float32 mono `(n,)` at 16 kHz in [-1, 1].
         chunk_index: The position of the chunk on the grid. A gap means that chunks were dropped.
         timestamp: The time of the first sample on the sample clock.
-        added_silence: How many samples at the end are no sound of the user, but silence with which the chunk was filled
+        added_silence: How many samples at the end are not sound of the user but silence with which the chunk was filled
             so that the engine can be stepped.
-        sound_start: The position of the first sample in the sound of the user, which added silence is no part of.
+        sound_start: The position of the first sample in the sound of the user, which does not include added silence.
         signals: What was decided about the turns of the user, and the requests of the client, in order. Empty unless
             `SessionConfig.turns` is "given".
     """

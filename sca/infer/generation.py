@@ -1,7 +1,7 @@
 """Options of a session for turn-taking, text and voice: the fields of the settings section `qwen` that a session may choose.
 
-They have the names and the bounds of the settings, which are also their defaults. `EngineInfo.follows_generation` says
-whether an engine follows them. Doors read them with `read_generation` (JSON) or `read_generation_texts` (query
+They have the names and the bounds of the settings, which are also their defaults. `EngineInfo.follows_generation` is
+true for engines that follow them. Doors read them with `read_generation` (JSON) or `read_generation_texts` (query
 parameters and the like).
 """
 

@@ -139,12 +139,12 @@ def test_text_has_its_own_random_numbers():
 
 
 def test_phases_of_a_segment():
-    speaking, told, ended = VoicePhase
+    speaking, ending, ended = VoicePhase
     assert segment_phase(ended, has_text=False, turn_ended=False) == (ended, False)
     assert segment_phase(ended, has_text=True, turn_ended=False) == (speaking, True)
     assert segment_phase(speaking, has_text=True, turn_ended=False) == (speaking, False)
     assert segment_phase(speaking, has_text=False, turn_ended=False) == (speaking, False)
-    assert segment_phase(speaking, has_text=False, turn_ended=True) == (told, False)
+    assert segment_phase(speaking, has_text=False, turn_ended=True) == (ending, False)
     assert segment_phase(speaking, has_text=True, turn_ended=True) == (speaking, True)
-    assert segment_phase(told, has_text=False, turn_ended=False) == (told, False)
-    assert segment_phase(told, has_text=True, turn_ended=False) == (speaking, True)
+    assert segment_phase(ending, has_text=False, turn_ended=False) == (ending, False)
+    assert segment_phase(ending, has_text=True, turn_ended=False) == (speaking, True)

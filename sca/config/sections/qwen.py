@@ -148,7 +148,7 @@ class QwenConfig(Section):
     )
     voice: Literal["continuous", "per-segment"] = Field(
         "continuous",
-        description="The talker's context: continuous (one for the session) or per-segment (it is told the end of a turn, is "
+        description="The talker's context: continuous (one for the session) or per-segment (it receives the end of a turn, is "
         "silent after its end token, and begins again with the next turn). Per session.",
     )
 

@@ -93,7 +93,7 @@ class NetworkSource(BaseListener):
             signals[:] = [signal for signal in signals if signal.kind != kind]
 
     async def put_silence(self) -> None:
-        """Fill the current chunk with silence, which is no sound of the user; or add a chunk of silence."""
+        """Fill the current chunk with silence, which is not sound of the user; or add a chunk of silence."""
         chunk, missing = self.chunks, self.missing_samples
         self._added[chunk] = missing
         await self.put(np.zeros(missing, np.float32))

@@ -30,12 +30,12 @@ class VoicePhase(IntEnum):
     """Where the talker is in a segment of speech, with `qwen.voice` per-segment.
 
     - SPEAKING: it receives the text of a turn.
-    - TOLD: it was told that the text is over, and may choose its end token.
-    - ENDED: it chose it, or no turn has begun. There is no sound until the next text.
+    - ENDING: it has received the end of the text, and may choose its end token.
+    - ENDED: it chose it, or a turn has not begun. There is no sound until the next text.
     """
 
     SPEAKING = 0
-    TOLD = 1
+    ENDING = 1
     ENDED = 2
 
 
@@ -49,8 +49,8 @@ def segment_phase(phase: VoicePhase, *, has_text: bool, turn_ended: bool) -> tup
     """
     if has_text:
         return VoicePhase.SPEAKING, turn_ended or phase is not VoicePhase.SPEAKING
-    told = turn_ended and phase is VoicePhase.SPEAKING
-    return (VoicePhase.TOLD if told else phase), False
+    ending = turn_ended and phase is VoicePhase.SPEAKING
+    return (VoicePhase.ENDING if ending else phase), False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +139,13 @@ class Voice:
             if self._phase is VoicePhase.ENDED:
                 self._pick.skip(len(texts) * self._books)
                 return np.zeros(grid.spoken_samples, np.float32)
-            if self._phase is VoicePhase.TOLD and before is VoicePhase.SPEAKING:
+            if self._phase is VoicePhase.ENDING and before is VoicePhase.SPEAKING:
                 texts[0] = self._eos
                 return self._generate(texts, end_from=1)
-        return self._generate(texts, end_from=0 if self._phase is VoicePhase.TOLD else len(texts))
+        return self._generate(texts, end_from=0 if self._phase is VoicePhase.ENDING else len(texts))
 
     def _texts(self, tokens: Sequence[int], projected: Tensor) -> list[Tensor]:
-        """Return what each frame of a chunk tells the talker, `(1, 1, dim)` each."""
+        """Return the condition of each frame of a chunk, `(1, 1, dim)` each."""
         settings, frames = self._settings, self._settings.grid.frames_per_chunk
         texts = []
         for j in range(frames):
