@@ -1,13 +1,15 @@
-"""The engine `describe`: says what changes in the picture, without a model."""
+"""The engine `describe`: says what changes in the picture and what is written in it, without a language model."""
 
 from collections.abc import Iterator
 
 from typing_extensions import override
 
-from sca.config import Settings
+from sca.config import Settings, VisionConfig
 from sca.watch.engines.base import Density, Piece, TextPiece, WatchEngine, WatchEngineInfo, WatchRequest, WatchSession
+from sca.watch.engines.describe.ocr import TextReader, load_reader
 from sca.watch.engines.describe.picture import PictureWatch
 from sca.watch.engines.describe.remarks import Remarks
+from sca.watch.engines.describe.written import WrittenWatch
 from sca.watch.frames import VideoFrame
 
 __all__ = ["DescribeEngine", "load"]
@@ -23,19 +25,32 @@ def load(settings: Settings) -> "DescribeEngine":
 
     Args:
         settings: The section `vision`.
+
+    Raises:
+        MissingToolError: Text is to be read, and the extra watch is not installed.
     """
-    return DescribeEngine()
+    return DescribeEngine(load_reader() if settings.vision.read_text else None, settings.vision)
 
 
 class DescribeEngine(WatchEngine):
-    """See the module."""
+    """See the module.
+
+    Args:
+        reader: Finds and reads text; None leaves text out.
+        vision: The names of the teams, and the most points at once.
+    """
+
+    def __init__(self, reader: TextReader | None, vision: VisionConfig) -> None:
+        self._reader, self._vision = reader, vision
 
     @property
     @override
     def info(self) -> WatchEngineInfo:
         return WatchEngineInfo(
             name="describe",
-            summary="Cuts, motion and brightness, without a model",
+            summary="Cuts, motion and brightness"
+            if self._reader is None
+            else "Scores and other text, cuts, motion, brightness",
             follows_instruction=False,
             every_frame=True,
             sample_fps=_SAMPLE_FPS,
@@ -43,7 +58,7 @@ class DescribeEngine(WatchEngine):
 
     @override
     def open(self) -> WatchSession:
-        return _DescribeSession()
+        return _DescribeSession(None if self._reader is None else WrittenWatch(self._reader, self._vision))
 
     @override
     def close(self) -> None:
@@ -51,7 +66,8 @@ class DescribeEngine(WatchEngine):
 
 
 class _DescribeSession(WatchSession):
-    def __init__(self) -> None:
+    def __init__(self, written: WrittenWatch | None) -> None:
+        self._written = written
         self._picture, self._remarks = PictureWatch(), Remarks()
         self._seen = -1
         self._is_cancelled = self._is_closed = False
@@ -62,6 +78,8 @@ class _DescribeSession(WatchSession):
         if frame.index > self._seen:
             self._seen = frame.index
             self._remarks.add(self._picture.see(frame))
+            if self._written is not None:
+                self._remarks.add(self._written.see(frame, had_cut=self._picture.had_cut))
             self._remarks.expire(frame.time_us)
         return bool(self._remarks)
 

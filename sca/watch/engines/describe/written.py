@@ -1,0 +1,79 @@
+"""What is written in the pictures of a video, as sentences: new scores, new texts. Clocks are recognized and not told."""
+
+from difflib import SequenceMatcher
+
+from sca.config import VisionConfig
+from sca.watch.engines.describe.ocr import TextReader
+from sca.watch.engines.describe.phrases import score_sentence, spoken
+from sca.watch.engines.describe.regions import Reading, Region, TextRegions
+from sca.watch.engines.describe.remarks import Remark
+from sca.watch.engines.describe.scoreboard import ScoreTrack, parse_pair
+from sca.watch.frames import VideoFrame
+
+__all__ = ["WrittenWatch"]
+
+_LEAST_LETTERS = 4
+_SAME_TEXT = 0.8
+_TOLD_AGAIN_US = 60_000_000
+_MOST_LINES = 4
+
+
+class WrittenWatch:
+    """Follows the texts of one video.
+
+    Args:
+        reader: Finds and reads text.
+        vision: The names of the teams, and the most points at once.
+    """
+
+    def __init__(self, reader: TextReader, vision: VisionConfig) -> None:
+        self._regions, self._vision = TextRegions(reader), vision
+        self._scores: dict[Region, ScoreTrack] = {}
+        self._told: list[tuple[str, int]] = []
+
+    def see(self, frame: VideoFrame, *, had_cut: bool) -> list[Remark]:
+        """Look at the next picture.
+
+        Args:
+            frame: The picture.
+            had_cut: Whether a cut comes before it.
+
+        Returns:
+            What is worth saying about its texts.
+        """
+        remarks, lines = [], list[Reading]()
+        for reading in self._regions.see(frame, had_cut=had_cut):
+            pair = parse_pair(reading.text)
+            if pair is None:
+                lines.append(reading)
+                continue
+            region = reading.region
+            track = self._scores.setdefault(region, ScoreTrack(self._vision.score_step))
+            change = track.read(pair, reading.first_us, reading.now_us)
+            region.is_important, region.needs_reading = not track.is_clock, track.needs_reading
+            if change is not None:
+                names = (self._vision.home, self._vision.away)
+                remarks.append(Remark("score", score_sentence(change.home, change.away, names), change.about_us))
+        return remarks + self._texts(lines)
+
+    def _texts(self, readings: list[Reading]) -> list[Remark]:
+        new = [one for one in readings if one.region not in self._scores and self._is_new(one)]
+        new.sort(key=lambda one: (one.region.box.top, one.region.box.left))
+        for reading in new:
+            self._told.append((_key(reading.text), reading.now_us))
+        if not new:
+            return []
+        lines = [spoken(one.text) for one in new[:_MOST_LINES]]
+        return [Remark("text", f"On the screen: {'; '.join(lines)}.", min(one.first_us for one in new))]
+
+    def _is_new(self, reading: Reading) -> bool:
+        key = _key(reading.text)
+        if len(key) < _LEAST_LETTERS or len(key) < 0.6 * len("".join(reading.text.split())):
+            return False
+        self._told = [(text, at) for text, at in self._told if reading.now_us - at < _TOLD_AGAIN_US]
+        return all(SequenceMatcher(None, text, key).ratio() < _SAME_TEXT for text, _ in self._told)
+
+
+def _key(text: str) -> str:
+    """Return the letters of a text."""
+    return "".join(character for character in text.casefold() if character.isalpha())
