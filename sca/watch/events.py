@@ -11,7 +11,7 @@ __all__ = ["CycleEnd", "CycleTimings", "Event", "InstructionSet", "Notice", "Sou
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The next characters of what is said.
+    """The next characters of the commentary.
 
     Attributes:
         cycle: The cycle.
@@ -28,7 +28,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """The next samples of what is said.
+    """The next samples of the spoken commentary.
 
     Attributes:
         cycle: The cycle.
@@ -68,8 +68,8 @@ class CycleEnd:
     Attributes:
         cycle: The cycle.
         outcome: "spoke", "silent" (the engine had nothing to say), "skipped" (the picture did not change, or something
-            was still being said), "cancelled" or "failed".
-        text: What was said.
+            was still being spoken), "cancelled" or "failed".
+        text: The commentary.
         reason: Why it was skipped, cancelled or failed, in one line.
         about_us: `VideoFrame.time_us` of its last picture.
         at_us: When it ended, on the clock of the session.

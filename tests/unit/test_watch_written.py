@@ -172,7 +172,7 @@ def watch(texts, rows):
 SCORES = [None, "RED 0-0 BLU", "RED 1-0 BLU", "RED 7-0 BLU", "A quiet street", "A quiet street."]
 
 
-def test_score_is_said_with_the_names_and_about_its_first_picture():
+def test_score_has_the_names_and_its_first_picture():
     said, _ = watch(SCORES, [(1,)] * 10 + [(2,)] * 10)
     assert said == [("Score: Reds one, Blues zero.", 10 * STEP_US)]
 

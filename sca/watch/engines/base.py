@@ -1,6 +1,6 @@
 """The interface of a vision engine: pictures and an instruction in; text, and for some engines speech, out.
 
-An engine opens one session for each video. The session is asked once a cycle and answers piece by piece. All calls of a
+An engine opens one session for each video. The session gets one request a cycle and answers piece by piece. All calls of a
 session come from one worker thread, except `cancel`, which may come from any thread at any time.
 """
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Density = Literal["minimal", "brief", "normal"]
-"""How much to say: a few words, one sentence, up to three sentences."""
+"""The length of an answer: a few words, one sentence, up to three sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class WatchEngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class WatchRequest:
-    """What a session is asked in one cycle.
+    """A request of one cycle.
 
     Attributes:
         cycle: Counts the cycles of the session from 0.
@@ -66,8 +66,8 @@ class WatchRequest:
         instruction: What to do, such as "Comment on the match."; empty for none.
         system: The system prompt of the profile; empty for none.
         density: How much to say.
-        last_answer: What was said last, not to be repeated; empty for nothing.
-        findings: Answers to earlier questions (`Question`) that were not told yet.
+        last_answer: The last answer, not to be repeated; empty for none.
+        findings: Answers to earlier questions (`Question`) that are new.
         max_tokens: The most tokens of the answer.
     """
 
@@ -132,7 +132,7 @@ class WatchSession(Protocol):
             request: The pictures and what to do.
 
         Yields:
-            The answer in pieces, as early as they are known. No piece, or a silence word such as `...`, says nothing.
+            The answer in pieces, as early as they are known. No piece, or a silence word such as `...`, means silence.
             Closing the iterator, or `cancel`, ends the answer.
 
         Raises:

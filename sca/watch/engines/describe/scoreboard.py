@@ -2,10 +2,10 @@
 
 A pair of numbers with a dash is a score. With a colon it may be either: a text that ticks (its seconds rise or fall by
 one, again and again) is a clock for good, and `2:1` is a score because clocks have two digits for seconds. `10:12` is a
-score only after it has stood for 10 s, and a change of it is believed when it stands.
+score only after it has stood for 10 s, and a change of it is believed 1.5 s later.
 
 Points do not fall, and rise by a few at once, on one side. Any other change is a wrong reading, here or at the start. It is
-believed if it stands for 4 s; then the new score is the one to compare with.
+believed if it stays for 4 s; then the new score is the one to compare with.
 """
 
 import re
@@ -51,7 +51,7 @@ def parse_pair(text: str) -> Pair | None:
     ambiguous: Pair | None = None
     for found in _PAIR.finditer(text):
         if not (_has_digit(found[1]) or _has_digit(found[3]) or found[1] == found[3] == "O"):
-            continue  # `O-O` is how a zero is read that stands alone
+            continue  # `O-O` is how a lone zero is read
         touches = text[max(0, found.start() - 1) : found.start()] + text[found.end() : found.end() + 1]
         if any(character.isalpha() for character in touches):  # a word such as "F1-30mm"
             continue
@@ -77,7 +77,7 @@ class ScoreChange:
         home: Points of the first team.
         away: Points of the second team.
         about_us: `VideoFrame.time_us` of the first picture with it.
-        kind: "points", or "correction" if it is no plausible step from the score before.
+        kind: "points", or "correction" if it is not a plausible step from the score before.
     """
 
     home: int
