@@ -257,7 +257,13 @@ def test_only_decoder_processes_open_media():
     assert {name for name, text in sources.items() if "av.open(" in text} == {
         "audio/coded/containers.py",
         "synth/sound.py",  # what it has just encoded
+        "watch/capture/opening.py",
     }
+    assert {name for name, text in sources.items() if " open_video(" in text} == {
+        "watch/capture/opening.py",
+        "watch/capture/reading.py",
+    }
+    assert {name for name, text in sources.items() if "VideoReader(" in text} == {"watch/capture/child.py"}
     assert {name for name, text in sources.items() if "open_container(" in text} == {
         "audio/coded/containers.py",
         "audio/coded/pyav_reader.py",

@@ -18,12 +18,9 @@ from typing import Any
 from sca.audio.decoder import wire
 from sca.errors import DamageError, InputError, ScaError
 
-__all__ = ["DecoderProcess", "Limits"]
+__all__ = ["DecoderProcess", "Limits", "decoder_command", "decoder_environment"]
 
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from sca.audio.decoder.child import main; main(*map(int, sys.argv[2:]))"
-)
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main(*map(int, sys.argv[2:]))"
 _ENVIRONMENT = (
     *("LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONUTF8", "TZ"),
     *("SYSTEMROOT", "TEMP", "TMP"),  # Python starts on Windows with these only
@@ -67,16 +64,14 @@ class DecoderProcess:
         """
         self._limits = limits
         self._errors = TemporaryFile()  # noqa: SIM115 - closed once the process is ready, or by `stop`
-        path = json.dumps([os.path.abspath(place) for place in sys.path])  # noqa: PTH100 - '' is the current folder
-        numbers = [str(limits.memory_bytes), str(limits.cpu_s)]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT, path, *numbers],
+            decoder_command("sca.audio.decoder.child", limits.memory_bytes, limits.cpu_s),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             bufsize=0,
             cwd="/",
-            env=_environment(),
+            env=decoder_environment(),
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -244,7 +239,18 @@ class DecoderProcess:
         self._errors.close()
 
 
-def _environment() -> dict[str, str]:
+def decoder_command(module: str, *numbers: int) -> list[str]:
+    """Return the command that runs the function `main` of a module in a process of its own.
+
+    Args:
+        module: The module.
+        numbers: The arguments of the function.
+    """
+    path = json.dumps([os.path.abspath(place) for place in sys.path])  # noqa: PTH100 - '' is the current folder
+    return [sys.executable, "-P", "-c", _BOOT.format(module), path, *map(str, numbers)]
+
+
+def decoder_environment() -> dict[str, str]:
     """Return the environment of a decoder process: one thread for matrix products, and nothing secret."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -32,11 +32,13 @@ _SCOPES = 1 << 0 | 1 << 1
 """Abstract UNIX sockets and signals of processes outside."""
 
 
-def confine(memory_bytes: int) -> None:
+def confine(memory_bytes: int, *, tcp: bool = False, devices: bool = False) -> None:
     """Limit this process, for good. What the system lacks is left out.
 
     Args:
         memory_bytes: The memory that may be added to what is mapped now.
+        tcp: Whether TCP is allowed, for streams.
+        devices: Whether all files may be opened for writing, as cameras must be.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     if not _HAS_LIMITS:
@@ -50,8 +52,8 @@ def confine(memory_bytes: int) -> None:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_bytes)
         libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
-            _restrict_files(libc)
+        if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and not devices:
+            _restrict_files(libc, tcp=tcp)
 
 
 def landlock_version(libc: ctypes.CDLL) -> int:
@@ -79,13 +81,13 @@ def _lower(kind: int, most: int) -> None:
         resource.setrlimit(kind, (most, most))
 
 
-def _restrict_files(libc: ctypes.CDLL) -> None:
-    """Forbid writing files, executing programs, TCP, and signals to other processes, where the kernel has Landlock."""
+def _restrict_files(libc: ctypes.CDLL, *, tcp: bool) -> None:
+    """Forbid writing files, programs, TCP unless it is allowed, and signals to other processes, where there is Landlock."""
     version = landlock_version(libc)
     if version < 1:
         return
     files = ((1 << _FILES_BITS.get(version, 16)) - 1) & ~_READ
-    rules = struct.pack("=QQQ", files, _TCP if version >= 4 else 0, _SCOPES if version >= 6 else 0)
+    rules = struct.pack("=QQQ", files, _TCP if version >= 4 and not tcp else 0, _SCOPES if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24
     handle = libc.syscall(_CREATE_RULESET, rules, ctypes.c_size_t(size), 0)
     if handle >= 0:
