@@ -127,7 +127,7 @@ def code_read():
 
 def test_fake_gpu_finds_a_wrong_device_and_a_read():
     """Mutants of the engine fail the tests above."""
-    with pytest.raises(RuntimeError, match=r"(?s)masked_fill.*found at least two devices"):
+    with pytest.raises(RuntimeError, match=r"(?s)choose_text.*found at least two devices"):
         in_process(mask_elsewhere)
     waits, _ = in_process(code_read)
     assert sum(waits.values()) == 2 + 1 + 1

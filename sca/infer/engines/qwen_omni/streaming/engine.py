@@ -99,9 +99,10 @@ class QwenOmni:
         # Placeholders are not text, and the embedding table has more rows than the tokenizer has tokens.
         allowed = torch.zeros(vocab, dtype=torch.bool)
         allowed[: min(vocab, tokenizer.vocab_size)] = True
-        allowed[[token for token in marks | set(tokenizer.special_ids) if 0 <= token < vocab]] = False
+        never = [token for token in marks | set(tokenizer.special_ids) if 0 <= token < vocab]
+        allowed[never] = False
         allowed[list(named)] = True
-        self.unused_token = int((~allowed).nonzero()[0])
+        self.unused_token = min(set(never) - set(named))
         self.forbidden = (~allowed).to(device_of(model.thinker.lm_head))  # the device of the logits
         self.grammar = Grammar(self.silence, controls)
         self.mask = TokenMask(self.grammar, self.forbidden)
