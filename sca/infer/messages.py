@@ -1,7 +1,7 @@
 """The messages of a conversation in text, and the calls of tools in them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = ["DEFAULT_OPTIONS", "Message", "ReplyOptions", "ToolCall", "ToolSchema"]
@@ -34,12 +34,14 @@ class Message:
         text: Its text.
         tool_calls: The tool calls of a message of the assistant.
         tool_call_id: The call that a message of a tool answers.
+        pictures: JPEG files that are shown before the text, for models that see.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    pictures: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """A server with the chat API for tests: it answers each request with the next entry of its script."""
 
+import base64
+import io
 import json
 import threading
 from contextlib import suppress
@@ -20,6 +22,32 @@ def streamed(*pieces):
     return Answer([*(chunk(piece) for piece in pieces), chunk(finish="stop"), DONE])
 
 
+def pictures_of(body):
+    """Return the pictures of a request, RGB `(height, width, 3)`. Fails if one is not a JPEG with `detail: low`."""
+    found = []
+    for message in body["messages"]:
+        parts = message["content"] if isinstance(message["content"], list) else []
+        for part in parts:
+            if part["type"] != "image_url":
+                assert part["type"] == "text"
+                continue
+            assert part["image_url"]["detail"] == "low"
+            kind, _, data = part["image_url"]["url"].partition(",")
+            assert kind == "data:image/jpeg;base64"
+            found.append(decoded(base64.b64decode(data, validate=True)))
+    return found
+
+
+def decoded(jpeg):
+    """Return the pixels of a JPEG file, RGB."""
+    import av
+
+    assert jpeg[:2] == b"\xff\xd8"
+    assert jpeg[-2:] == b"\xff\xd9"
+    with av.open(io.BytesIO(jpeg), format="jpeg_pipe") as source:
+        return next(source.decode(video=0)).to_ndarray(format="rgb24")
+
+
 class Answer:
     """An answer: its status, headers and parts.
 
@@ -32,14 +60,16 @@ class Answer:
 
 
 class ChatServer:
-    """A context manager with the attributes `url`, `requests` (the bodies) and `keys` (the Authorization headers).
+    """A context manager with the attributes `url`, `requests` (the bodies), `keys` (the Authorization headers), `sessions`
+    (the headers x-streaming-session) and `pictures` (per request, those of its messages, RGB).
 
     Args:
-        script: One `Answer` per request; the last one is repeated.
+        script: One `Answer` per request, or a function that returns it for the pictures of a request; the last one is
+            repeated.
     """
 
     def __init__(self, *script):
-        self.requests, self.keys, self.paths = [], [], []
+        self.requests, self.keys, self.paths, self.sessions, self.pictures = [], [], [], [], []
         self.closing = threading.Event()
         outer = self
 
@@ -51,8 +81,11 @@ class ChatServer:
                 outer.requests.append(json.loads(body))
                 outer.keys.append(self.headers["Authorization"])
                 outer.paths.append(self.path)
+                outer.sessions.append(self.headers["x-streaming-session"])
+                outer.pictures.append(pictures_of(outer.requests[-1]))
+                entry = script[min(len(outer.requests), len(script)) - 1]
                 with suppress(OSError):
-                    self.answer(script[min(len(outer.requests), len(script)) - 1])
+                    self.answer(entry(outer.pictures[-1]) if callable(entry) else entry)
 
             def answer(self, answer):
                 self.send_response(answer.status)

@@ -15,8 +15,8 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import httpx
@@ -63,12 +63,18 @@ class ChatServer:
         key: The key that is sent as `Authorization: Bearer …`.
         model: The name of the model; None leaves it to the server.
         context_tokens: The length of the context; None if it is not known.
+        section: The section of the settings that has its address and limits, as messages name it.
+        connect_s: The longest time for a connection, in seconds.
+        headers: More headers of every request.
     """
 
     url: str
     key: str | None = None
     model: str | None = None
     context_tokens: int | None = None
+    section: str = "llm"
+    connect_s: float = 5.0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ChatApi(LanguageModel):
@@ -88,8 +94,8 @@ class ChatApi(LanguageModel):
         read_s = max(llm.first_token_timeout_s, llm.stall_timeout_s) + 1.0  # the reply gives up first
         self._http = open_client(
             server.url,
-            headers | auth_headers(server.key, "llm"),
-            connect_s=llm.first_token_timeout_s,
+            headers | dict(server.headers) | auth_headers(server.key, server.section),
+            connect_s=min(llm.first_token_timeout_s, server.connect_s),
             read_s=read_s,
         )
 
@@ -120,7 +126,7 @@ class ChatApi(LanguageModel):
             body["tools"] = list(tools)
             if options.tool_choice is not None:
                 body["tool_choice"] = options.tool_choice
-        return _HttpReply(self._http, self._server.url, json.dumps(body).encode(), self._llm)
+        return _HttpReply(self._http, self._server, json.dumps(body).encode(), self._llm)
 
     @override
     def close(self) -> None:
@@ -130,15 +136,15 @@ class ChatApi(LanguageModel):
 class _HttpReply(Reply):
     """One request. Items of the queue are pieces, the exception that ended the answer, or None at its end."""
 
-    def __init__(self, http: httpx.Client, url: str, body: bytes, llm: "LlmConfig") -> None:
-        self._http, self._url, self._body, self._llm = http, url, body, llm
-        self._where = url.removesuffix(_ENDPOINT)
+    def __init__(self, http: httpx.Client, server: ChatServer, body: bytes, llm: "LlmConfig") -> None:
+        self._http, self._url, self._body, self._llm = http, server.url, body, llm
+        self._where, self._section = server.url.removesuffix(_ENDPOINT), server.section
         self._failures = Failures(
             self._where,
-            "llm",
+            self._section,
             "an answer",
             "has no chat endpoint or no such model",
-            "llm.base_url is the address before /chat/completions, llm.model a model of the server",
+            f"{self._section}.base_url is the address before /chat/completions, {self._section}.model a model of it",
         )
         self._items: queue.SimpleQueue[str | ToolCall | ScaError | None] = queue.SimpleQueue()
         self._cancelled = threading.Event()
@@ -176,16 +182,16 @@ class _HttpReply(Reply):
         if is_whole:
             return UpstreamError(
                 f"the answer of {self._where} is not complete after {self._llm.answer_timeout_s:g} s",
-                hint="llm.max_tokens shortens answers, llm.answer_timeout_s gives more time",
+                hint=f"{self._section}.answer_timeout_s gives more time; fewer tokens shorten the answer",
             )
         if self._has_text:
             return UpstreamError(
                 f"{self._where} stopped in the middle of an answer: nothing arrived for {limit_s:g} s",
-                hint="llm.stall_timeout_s gives more time",
+                hint=f"{self._section}.stall_timeout_s gives more time",
             )
         return UpstreamError(
             f"{self._where} does not begin an answer within {limit_s:g} s",
-            hint="llm.first_token_timeout_s gives more time",
+            hint=f"{self._section}.first_token_timeout_s gives more time",
         )
 
     # The thread

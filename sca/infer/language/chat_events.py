@@ -3,6 +3,7 @@
 Servers add fields of their own, so unknown fields are ignored. Source: the OpenAI API reference, chat completions.
 """
 
+import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -90,7 +91,10 @@ class ToolCallParts:
 
 def wire_message(message: Message) -> dict[str, object]:
     """Return a message in the JSON format of the API."""
-    wire: dict[str, object] = {"role": message.role, "content": message.text}
+    content: object = message.text
+    if message.pictures:
+        content = [*(_wire_picture(one) for one in message.pictures), {"type": "text", "text": message.text}]
+    wire: dict[str, object] = {"role": message.role, "content": content}
     if message.tool_calls:
         wire["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -99,6 +103,11 @@ def wire_message(message: Message) -> dict[str, object]:
     if message.tool_call_id is not None:
         wire["tool_call_id"] = message.tool_call_id
     return wire
+
+
+def _wire_picture(jpeg: bytes) -> dict[str, object]:
+    url = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
+    return {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
 
 
 def sse_data(chunks: Iterable[bytes]) -> Iterator[str]:

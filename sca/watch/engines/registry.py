@@ -17,7 +17,10 @@ from sca.watch.engines.base import WatchEngine
 
 __all__ = ["load_watch_engine", "watch_engine_names"]
 
-_BUILTIN_MODULES = {"describe": "sca.watch.engines.describe.engine"}
+_BUILTIN_MODULES = {
+    "describe": "sca.watch.engines.describe.engine",
+    "openai": "sca.watch.engines.openai",
+}
 """The modules of the engines that ship with sca. Each has a function `load`."""
 
 
