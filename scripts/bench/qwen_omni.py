@@ -43,7 +43,6 @@ from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.loading.flops import chunk_work, skeleton
 from sca.infer.engines.qwen_omni.loading.load import load_model
-from sca.infer.engines.qwen_omni.slots.audio_encoder import encode
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.slots.step import SlotState
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
@@ -114,10 +113,9 @@ def graphed(work):
 
 def parts_of(engine, times, *, graphs):
     """Return the median milliseconds of each part of a chunk of all slots."""
-    step, model, device, b = engine.chunk, engine.model, engine.device, engine.slots
-    dtype = step.pad.dtype
+    step, device, b = engine.chunk, engine.device, engine.slots
     features = torch.randn(b, 128, GRID.mel_frames, device=device)
-    heard = encode(model.thinker.model.audio_tower, features)
+    heard = step.encode(features)
     row = SlotState(
         active=1, length=200, position=200, said_length=200, said_position=200, frames=200, vocoder=200
     ).row()
@@ -131,14 +129,14 @@ def parts_of(engine, times, *, graphs):
 
     def predictor():
         for j in range(GRID.frames_per_chunk):
-            step.talker._residuals(step.talker.hidden[:b].to(dtype), first, dice[:, j])
+            step.talker.predictor(step.talker.hidden[:b], first, dice[:, j])
 
     def talker():
         for j in range(GRID.frames_per_chunk):
             step.talker.frame(text, dice[:, j], active, place + j, place + j, 256)
 
     work = {
-        "audio tower": partial(encode, model.thinker.model.audio_tower, features),
+        "audio tower": partial(step.encode, features),
         f"thinker, {3 - engine.shape.carry} forwards": partial(step._think_chunk, heard, columns, 256),
         "talker with code predictor": talker,
         "code predictor alone": predictor,

@@ -1,14 +1,18 @@
 """A stack of attention layers over slots: each session has a row of every cache, with its own length and positions.
 
-Used for the thinker and the talker, which have the same kind of layers. The modules of the layers are those of the
+Used for the thinker and the talker, which have the same kind of layers. The weights are those of the modules of the
 library. The cache is our own, because the static cache of the library has one length for all rows.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sca.infer.engines.qwen_omni.streaming.attention import attend, heads, rotations
+from sca.infer.engines.qwen_omni.slots.fused.attention import Heads, Norm, row_mask, turns
+from sca.infer.engines.qwen_omni.slots.fused.mlp import add_mlp_of
+from sca.infer.engines.qwen_omni.slots.fused.weights import add_product
+from sca.infer.engines.qwen_omni.streaming.attention import attend
 from sca.infer.engines.qwen_omni.streaming.context_window import Eviction
 from sca.infer.engines.qwen_omni.streaming.kv_cache import rotate_back
 
@@ -63,10 +67,14 @@ class SlotCache:
 
 
 class Decoder:
-    """The layers of a model over a `SlotCache`."""
+    """The layers of a model over a `SlotCache`. Rotations and masks are made once per call, for all layers."""
 
     def __init__(self, model: Module, cache: SlotCache) -> None:
-        self.layers, self.norm, self.rotary, self.cache = model.layers, model.norm, model.rotary_emb, cache
+        self.rotary, self.cache = model.rotary_emb, cache
+        self._layers = [_Layer(block, *one) for block, *one in zip(model.layers, cache.keys, cache.values, strict=True)]
+        self._norm = Norm(model.norm)
+        heads = self._layers[0].heads
+        self._group = heads.queries // heads.keys
 
     def __call__(
         self, embeds: Tensor, places: Tensor, positions: Tensor, span: int, layer: int = 0, first_slot: int = 0
@@ -86,25 +94,51 @@ class Decoder:
         """
         import torch
 
-        b = embeds.shape[0]
-        slots = slice(first_slot, first_slot + b)
-        visible = torch.arange(span, device=embeds.device) <= places[..., None]  # (b, n, span)
-        cos, sin = rotations(self.rotary, positions, embeds)
-        hidden, selected = embeds, embeds
-        for i, block in enumerate(self.layers):
-            keys, values = self.cache.keys[i][slots], self.cache.values[i][slots]
-            part = block.self_attn
-            query, key, value = heads(part, block.input_layernorm(hidden), cos, sin)
-            where = places[:, None, :, None].expand_as(key)
-            keys.scatter_(2, where, key)
-            values.scatter_(2, where, value)
-            attended = attend(query, keys[:, :, :span], values[:, :, :span], visible, part.scaling)
-            hidden = hidden + part.o_proj(attended)
-            hidden = hidden + block.mlp(block.post_attention_layernorm(hidden))
+        rows = _Rows(
+            slots=slice(first_slot, first_slot + len(embeds)),
+            places=places,
+            span=span,
+            mask=row_mask(places, span, self._group, embeds.dtype),
+            matrix=turns(self.rotary, positions, embeds.dtype),
+        )
+        hidden, selected = embeds.clone(memory_format=torch.contiguous_format), embeds
+        for i, block in enumerate(self._layers):
+            block(hidden, rows)
             if i + 1 == layer:
-                selected = hidden
-        last = self.norm(hidden)
-        return last, last if layer == len(self.layers) else selected
+                selected = hidden.clone()
+        last = self._norm(hidden)
+        return last, last if layer == len(self._layers) else selected
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What all layers of a call need; see `Decoder`, `row_mask` and `turns`."""
+
+    slots: slice
+    places: Tensor
+    span: int
+    mask: Tensor
+    matrix: Tensor
+
+
+class _Layer:
+    """A layer with its keys and values, `(slots, heads, room + 1, dim)`. It adds its output to the hidden states."""
+
+    def __init__(self, block: Module, keys: Tensor, values: Tensor) -> None:
+        self._keys, self._values = keys, values
+        self._norms = Norm(block.input_layernorm), Norm(block.post_attention_layernorm)
+        self.heads, self._out = Heads(block.self_attn), block.self_attn.o_proj
+        self._add_mlp = add_mlp_of(block.mlp)
+
+    def __call__(self, hidden: Tensor, rows: _Rows) -> None:
+        keys, values = self._keys[rows.slots], self._values[rows.slots]
+        query, key, value = self.heads(self._norms[0](hidden), rows.matrix)
+        where = rows.places[:, None, :, None].expand_as(key)
+        keys.scatter_(2, where, key)
+        values.scatter_(2, where, value)
+        attended = attend(query, keys[:, :, : rows.span], values[:, :, : rows.span], rows.mask, self.heads.scale)
+        add_product(hidden, self._out, attended)
+        self._add_mlp(hidden.flatten(0, 1), self._norms[1](hidden).flatten(0, 1))
 
 
 def _head_dim(config: PretrainedConfig) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from sca.infer.engines.qwen_omni.slots.audio_encoder import encode
+from sca.infer.engines.qwen_omni.slots.audio_encoder import AudioEncoder
 from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.slots.talker import SlotTalker
 from sca.infer.engines.qwen_omni.slots.vocoder import SlotVocoder
@@ -87,7 +87,11 @@ class SlotState:
 
 
 class ChunkStep:
-    """One step of a model over slots."""
+    """One step of a model over slots.
+
+    Attributes:
+        encode: The audio encoder.
+    """
 
     def __init__(self, model: Module, mask: TokenMask, shape: Shape, slots: int, room: int, said_room: int) -> None:
         """Create the caches.
@@ -105,6 +109,7 @@ class ChunkStep:
         self.model, self.shape, self.mask = model, shape, mask
         thinker = model.thinker
         weight = thinker.get_input_embeddings().weight
+        self.encode = AudioEncoder(thinker.model.audio_tower)
         self.cache = SlotCache(thinker.config.text_config, slots, room, weight)
         self._think = Decoder(thinker.model.language_model, self.cache)
         self.talker = SlotTalker(model.talker, slots, said_room, shape.temperature, shape.top_k)
@@ -160,7 +165,7 @@ class ChunkStep:
         features, numbers, noise = inputs
         columns = dict(zip((one.name for one in fields(SlotState)), numbers.split(1, 1), strict=True))
         active = columns["active"] > 0
-        tokens, count, hidden = self._think_chunk(encode(self.model.thinker.model.audio_tower, features), columns, span)
+        tokens, count, hidden = self._think_chunk(self.encode(features), columns, span)
         codes = self._speak_chunk(tokens, count, hidden, columns, noise, said_span)
         wave = self.vocoder.push(codes, active, columns["frames"], columns["vocoder"])
         return torch.cat([wave.float(), tokens.float(), count.float()], 1), hidden

@@ -1,14 +1,13 @@
-"""The vocoder over slots: always the newest frames and ten before them, so that every chunk has the same shape.
-
-Before the first chunks of a conversation the library pads every convolution with zeros. Here, everything before the
-beginning is set to zero before every convolution, which is equivalent.
-"""
+"""The vocoder over slots: always the newest frames and ten before them, so that every chunk has the same shape."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sca.infer.engines.qwen_omni.streaming.attention import attend, heads, rotations
+from sca.infer.engines.qwen_omni.slots.fused.attention import Norm, turn, turns
+from sca.infer.engines.qwen_omni.slots.fused.convolutions import Begin, Convolutions
+from sca.infer.engines.qwen_omni.slots.fused.weights import Joined
+from sca.infer.engines.qwen_omni.streaming.attention import attend
 from sca.infer.engines.qwen_omni.streaming.code2wav import CONTEXT_FRAMES
 from sca.infer.engines.qwen_omni.streaming.kv_cache import rotate_back
 
@@ -29,8 +28,6 @@ class SlotVocoder:
     """
 
     def __init__(self, code2wav: Module, slots: int) -> None:
-        import torch
-
         self._model = code2wav
         config, weight = code2wav.config, code2wav.code_embedding.weight
         self.window = int(config.sliding_window)
@@ -39,16 +36,17 @@ class SlotVocoder:
         transformer = code2wav.pre_transformer
         part = transformer.layers[0].self_attn
         shape = (slots, config.num_key_value_heads, self.window - 1, part.head_dim)
-        count = range(len(transformer.layers))
-        self._keys = [torch.zeros(shape, dtype=weight.dtype, device=weight.device) for _ in count]
-        self._values = [torch.zeros(shape, dtype=weight.dtype, device=weight.device) for _ in count]
-        self._context = torch.zeros(slots, CONTEXT_FRAMES, config.hidden_size, dtype=weight.dtype, device=weight.device)
-        self.state = [*self._keys, *self._values, self._context]
+        self._layers = [_Layer(block, weight.new_zeros(shape), weight.new_zeros(shape)) for block in transformer.layers]
+        self._norm, self._rotary = Norm(transformer.norm), transformer.rotary_emb
+        self._convolutions = Convolutions(code2wav)
+        self._context = weight.new_zeros(slots, CONTEXT_FRAMES, config.hidden_size)
+        caches = [cache for layer in self._layers for cache in (layer.keys, layer.values)]
+        self.state = [*caches, self._context]
 
     def move_back(self, slot: int, by: int) -> None:
         """Move a slot back by a number of positions."""
-        for keys in self._keys:
-            keys[slot] = rotate_back(keys[slot], by, self._model.pre_transformer.rotary_emb.inv_freq)
+        for layer in self._layers:
+            layer.keys[slot] = rotate_back(layer.keys[slot], by, self._rotary.inv_freq)
 
     def push(self, codes: Tensor, active: Tensor, frames: Tensor, positions: Tensor) -> Tensor:
         """Decode codes of the first b slots, as `Code2WavStream` with silence before the first sample.
@@ -69,37 +67,65 @@ class SlotVocoder:
         hidden = self._transform(hidden, active, frames, positions)
         known = torch.cat([self._context[: len(hidden)], hidden], 1)
         _update(self._context, known[:, n:], active)
-        wave, begins, rate = known.permute(0, 2, 1), CONTEXT_FRAMES - frames, 1
-        for blocks in (*model.upsample, model.decoder):
-            for block in blocks:
-                wave, rate = _convolve(block, wave, begins, rate)
-        wave = _zero_before(wave, begins * rate).clamp(-1, 1)
-        return wave[:, 0, -n * self._rate :]
+        wave = self._convolutions(known.permute(0, 2, 1), Begin(CONTEXT_FRAMES - frames))
+        return wave[:, 0, -n * self._rate :].clamp(-1, 1)
 
     def _transform(self, hidden: Tensor, active: Tensor, frames: Tensor, positions: Tensor) -> Tensor:
         import torch
 
-        transformer = self._model.pre_transformer
-        b, n = hidden.shape[:2]
-        past = self.window - 1
+        n, past = hidden.shape[1], self.window - 1
         order = torch.arange(n, device=hidden.device)
-        cos, sin = rotations(transformer.rotary_emb, positions + order, hidden)
+        matrix = turns(self._rotary, positions + order, hidden.dtype)
         # The last n cells are new. A row attends to the window before it, but not to anything before the beginning.
         cell = torch.arange(past + n, device=hidden.device)
         own = past + order[:, None]
         visible = (cell <= own) & (cell > own - self.window)
         visible = visible[None] & (cell >= past - frames)[:, None]
-        for i, block in enumerate(transformer.layers):
-            part = block.self_attn
-            query, key, value = heads(part, block.input_layernorm(hidden), cos, sin)
-            keys = torch.cat([self._keys[i][:b], key], 2)
-            values = torch.cat([self._values[i][:b], value], 2)
-            _update(self._keys[i], keys[:, :, n:], active)
-            _update(self._values[i], values[:, :, n:], active)
-            attended = part.o_proj(attend(query, keys, values, visible, part.scaling))
-            hidden = hidden + block.self_attn_layer_scale(attended)
-            hidden = hidden + block.mlp_layer_scale(block.mlp(block.post_attention_layernorm(hidden)))
-        return transformer.norm(hidden)
+        mask = torch.zeros(visible.shape, dtype=hidden.dtype, device=hidden.device).masked_fill_(
+            ~visible, float("-inf")
+        )
+        for layer in self._layers:
+            layer(hidden, matrix, mask[:, None], active)
+        return self._norm(hidden)
+
+
+class _Layer:
+    """A layer of the transformer, and its keys and values `(slots, heads, window - 1, dim)`."""
+
+    def __init__(self, block: Module, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values, self._block = keys, values, block
+        part, mlp = block.self_attn, block.mlp
+        self._heads, self._gate_up = (
+            Joined([part.q_proj, part.k_proj, part.v_proj]),
+            Joined([mlp.gate_proj, mlp.up_proj]),
+        )
+        self._norms = Norm(block.input_layernorm), Norm(block.post_attention_layernorm)
+
+    def __call__(self, hidden: Tensor, matrix: Tensor, mask: Tensor, active: Tensor) -> None:
+        """Add the output of the layer to `hidden` `(b, n, dim)`, and keep the newest keys and values of active slots.
+
+        Args:
+            hidden: The hidden states; they are changed.
+            matrix: The rotations of the rows; see `turns`.
+            mask: The mask; see `attend`.
+            active: The slots that advance, `(b, 1)`.
+        """
+        import torch
+
+        (b, n, _), block, part = hidden.shape, self._block, self._block.self_attn
+        heads = self._heads(self._norms[0](hidden)).unflatten(-1, (-1, part.head_dim))
+        many = part.config.num_attention_heads
+        both = heads.shape[2] - part.config.num_key_value_heads
+        rotated = turn(heads[:, :, :both], matrix).transpose(1, 2)
+        keys = torch.cat([self.keys[:b], rotated[:, many:]], 2)
+        values = torch.cat([self.values[:b], heads[:, :, both:].transpose(1, 2)], 2)
+        _update(self.keys, keys[:, :, n:], active)
+        _update(self.values, values[:, :, n:], active)
+        attended = part.o_proj(attend(rotated[:, :many], keys, values, mask, part.scaling))
+        hidden.addcmul_(block.self_attn_layer_scale.scale, attended)
+        gate, up = self._gate_up(self._norms[1](hidden)).chunk(2, -1)
+        inner = block.mlp.down_proj(block.mlp.act_fn(gate).mul_(up))
+        hidden.addcmul_(block.mlp_layer_scale.scale, inner)
 
 
 def _update(state: Tensor, new: Tensor, active: Tensor) -> None:
@@ -107,36 +133,4 @@ def _update(state: Tensor, new: Tensor, active: Tensor) -> None:
     import torch
 
     old = state[: len(new)]
-    old.copy_(torch.where(active.view(-1, *[1] * (new.dim() - 1)), new, old))
-
-
-def _zero_before(wave: Tensor, begins: Tensor) -> Tensor:
-    """Set everything before `begins` `(b, 1)` in `(b, channels, t)` to zero."""
-    import torch
-
-    return wave * (torch.arange(wave.shape[-1], device=wave.device) >= begins)[:, None]
-
-
-def _convolve(block: Module, wave: Tensor, begins: Tensor, rate: int) -> tuple[Tensor, int]:
-    """Run a block of the vocoder; return its output and the samples per frame after it.
-
-    The conversation starts at frame `begins`.
-    """
-    kind = type(block).__name__.removeprefix("Qwen3OmniMoe")
-    first = begins * rate
-    if kind == "CausalConvNet":
-        return block(_zero_before(wave, first)), rate
-    if kind == "CausalTransConvNet":
-        return block(_zero_before(wave, first)), rate * block.conv.stride[0]
-    if kind == "ConvNeXtBlock":
-        inner = block.norm(block.dwconv(_zero_before(wave, first)).permute(0, 2, 1))
-        inner = block.gamma * block.pwconv2(block.act(block.pwconv1(inner)))
-        return wave + inner.permute(0, 2, 1), rate
-    if kind == "Code2WavDecoderResidualUnit":
-        inner = block.act2(block.conv1(_zero_before(block.act1(wave), first)))
-        return wave + block.conv2(inner), rate
-    if kind == "Code2WavDecoderBlock":
-        for part in block.block:
-            wave, rate = _convolve(part, wave, begins, rate)
-        return wave, rate
-    return block(wave), rate  # an activation, which works sample by sample
+    torch.where(active.view(-1, *[1] * (new.dim() - 1)), new, old, out=old)

@@ -19,14 +19,15 @@ def heads(part: Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tenso
     return rotate(query, cos, sin), rotate(key, cos, sin), part.v_proj(hidden).view(shape).transpose(1, 2)
 
 
-def attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, scale: float) -> Tensor:
+def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """Compute grouped-query attention. Queries of one group become rows of their key head, so keys are not copied.
 
     Args:
         query: `(b, heads, n, dim)`.
         keys: `(b, key heads, s, dim)`.
         values: `(b, key heads, s, dim)`.
-        visible: The keys that each row attends to, bool `(b, n, s)`; None for all.
+        mask: The keys that each row attends to, `(b, 1, rows, s)`, where a key head has `heads / key heads · n` rows,
+            those of each query head one after the other: bool, or 0 and minus infinity. None for all.
         scale: Factor of the scores.
 
     Returns:
@@ -38,7 +39,6 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None, 
     few = keys.shape[1]
     group = many // few
     rows = query.reshape(b, few, group * n, dim)
-    mask = None if visible is None else visible[:, None, None].expand(b, 1, group, n, -1).reshape(b, 1, group * n, -1)
     out = torch.nn.functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, scale=scale)
     return out.view(b, many, n, dim).transpose(1, 2).reshape(b, n, many * dim)
 

@@ -117,7 +117,9 @@ class Code2WavStream:
         before = (self._position - held) % _CELLS  # places of frames that were dropped
         own = before + held + torch.arange(rows, device=hidden.device)[:, None]
         cell = torch.arange(before + held + rows, device=hidden.device)
-        sees = ((cell <= own) & (cell > own - self._window) & (cell >= before))[None]
+        sees = ((cell <= own) & (cell > own - self._window) & (cell >= before))[
+            None, None
+        ]  # every head has its own keys
         places = torch.arange(self._position, self._position + rows, device=hidden.device)[None]
         states = functional.pad(hidden, (0, 0, 0, rows - n))
         cos, sin = rotations(transformer.rotary_emb, places, states)

@@ -56,8 +56,8 @@ def sample(logits: Tensor, temperature: float, top_k: int, noise: Tensor) -> Ten
     """
     if temperature == 0:
         return logits.argmax(-1, keepdim=True)
-    best = logits.float().topk(min(top_k, logits.shape[-1]))
-    below = (best.values / temperature).softmax(-1).cumsum(-1)
+    best = logits.topk(min(top_k, logits.shape[-1]))
+    below = (best.values.float() / temperature).softmax(-1).cumsum(-1)
     place = (below <= noise * below[:, -1:]).sum(-1, keepdim=True).clamp(max=below.shape[-1] - 1)
     return best.indices.gather(-1, place)
 
