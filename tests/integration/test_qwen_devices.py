@@ -13,7 +13,7 @@ from accelerate.hooks import attach_align_device_hook_on_blocks
 from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.loading.flops import skeleton
-from sca.infer.engines.qwen_omni.slots.audio_encoder import encode
+from sca.infer.engines.qwen_omni.slots.audio_encoder import AudioEncoder
 from sca.infer.engines.qwen_omni.streaming import engine as streaming
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
@@ -82,7 +82,7 @@ def heard(chunk=0):
 def listen(self, features):
     """As `ThinkerStream.listen`; the encoder of the library reads the lengths of its input."""
     tower, table = self._thinker.model.audio_tower, self._thinker.get_input_embeddings()
-    return encode(tower, features.to(tower.conv2d1.weight.device)).to(streaming.device_of(table))
+    return AudioEncoder(tower)(features.to(tower.conv2d1.weight.device)).to(streaming.device_of(table))
 
 
 def stream(devices, token=WORD):

@@ -49,10 +49,8 @@ def _of_the_library(mlp: Module) -> AddMlp:
 
 
 def _has_plain_experts(experts: Module) -> bool:
-    import torch
-
     weights = experts.gate_up_proj, experts.down_proj
-    return all(type(one) is torch.nn.Parameter and one.dtype.itemsize > 1 for one in weights) and experts.has_gate
+    return experts.has_gate and not experts.has_bias and all(one.dtype.itemsize > 1 for one in weights)
 
 
 class GatedMlp:

@@ -18,11 +18,12 @@ __all__ = ["Joined", "add_product", "is_plain", "join"]
 def is_plain(module: Module) -> bool:
     """Return whether a module only multiplies by its weight (and adds its bias): its weight may be read directly."""
     import torch
+    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
     weight = getattr(module, "weight", None)
     return (
-        weight is not None
-        and type(weight) is torch.nn.Parameter
+        isinstance(weight, torch.nn.Parameter)
+        and not is_traceable_wrapper_subclass(weight)  # such as the quantised weights of torchao
         and weight.dtype.is_floating_point
         and weight.dtype.itemsize > 1
         and (type(module) is torch.nn.Linear or type(module).__name__.endswith("TopKRouter"))
@@ -55,13 +56,9 @@ def join(modules: Sequence[Module]) -> Tensor:
 
 def _are_adjacent(weights: Sequence[Tensor]) -> bool:
     """Return whether each weight begins where the one before it ends."""
-    storage, at = weights[0].untyped_storage().data_ptr(), weights[0].storage_offset()
+    storage, at = weights[0].untyped_storage()._cdata, weights[0].storage_offset()
     for weight in weights:
-        if (
-            not weight.is_contiguous()
-            or weight.untyped_storage().data_ptr() != storage
-            or weight.storage_offset() != at
-        ):
+        if not weight.is_contiguous() or weight.untyped_storage()._cdata != storage or weight.storage_offset() != at:
             return False
         at += weight.numel()
     return True
