@@ -53,12 +53,15 @@ class CycleTimings:
         text_s: To the last text.
         first_audio_s: To the first audio.
         end_to_end_s: From the capture of the picture to the first audio, or to the first text without a voice.
+        offset_s: How much later than its picture the first audio is played: later than the delayed picture on the page,
+            or than the picture itself where none is shown.
     """
 
     first_text_s: float | None
     text_s: float | None
     first_audio_s: float | None
     end_to_end_s: float | None
+    offset_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ import re
 __all__ = ["RepeatGate", "content_words"]
 
 _WORD = re.compile(r"\d+(?:\s*[-–—:.,]\s*\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
-_FUNCTION_WORDS = frozenset(
-    "a an the this that these those it its he she they we you i his her their our there here is are was were be been being "
-    "has have had do does did will would can could may might of to in on at by for with from into onto over as and or but "
-    "so then now still again currently just also very some which who while when what where how not".split()
-)
+_FUNCTION_TEXT = """
+    a an the this that these those it its he she they we you i his her their our there here is are was were be been being
+    has have had do does did will would can could may might of to in on at by for with from into onto over as and or but
+    so then now still again currently just also very some which who while when what where how
+"""
+_FUNCTION_WORDS = frozenset(_FUNCTION_TEXT.split())
 _ENDING = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|s)$")
 
 

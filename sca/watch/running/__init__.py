@@ -1,0 +1,1 @@
+"""The threads of a session: capture, policy, engine, voice and listeners."""
