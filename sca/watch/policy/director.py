@@ -91,6 +91,11 @@ class Director:
         return self._is_urgent
 
     @property
+    def wants(self) -> bool:
+        """Whether an engine that is given every picture has something to say."""
+        return self._wants
+
+    @property
     def delay_us(self) -> int:
         """By how much the picture is delayed."""
         return self._delay.us

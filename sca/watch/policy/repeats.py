@@ -16,12 +16,15 @@ _FUNCTION_TEXT = """
     so then now still again currently just also very some which who while when what where how
 """
 _FUNCTION_WORDS = frozenset(_FUNCTION_TEXT.split())
+_UNFINISHED = re.compile(r"(?:\d[\d\s:.,–—-]*|\S+)$")
+"""The last word, or the numbers at the end: they may go on."""
+_DASHES = str.maketrans("–—", "--")
 _ENDING = re.compile(r"(?<=[a-z]{3})(?:ing|ed|es|s)$")
 
 
 def content_words(text: str) -> list[str]:
     """Return the words of a text that carry its content: small letters, without English endings."""
-    words = [re.sub(r"\s+", "", word.casefold()) for word in _WORD.findall(text)]
+    words = [re.sub(r"\s+", "", word.casefold()).translate(_DASHES) for word in _WORD.findall(text)]
     return [_ENDING.sub("", word) for word in words if word not in _FUNCTION_WORDS]
 
 
@@ -44,8 +47,7 @@ class RepeatGate:
         """Add characters, and return those that may be shown and spoken now."""
         self._held += text
         if not self.is_open:
-            *whole, _ = re.split(r"(?<=\s)(?=\S)|(?<=\S)(?=\s)", self._held)  # the last word may go on
-            self.is_open = not self._repeats("".join(whole))
+            self.is_open = not self._repeats(_UNFINISHED.sub("", self._held))
         if not self.is_open:
             return ""
         released, self._held = self._held, ""

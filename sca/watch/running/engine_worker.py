@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.errors import ScaError
+from sca.errors import ScaError, UpstreamError
 from sca.textutil import first_line
 from sca.watch.engines.base import Piece, WatchEngine, WatchRequest, WatchSession
 from sca.watch.frames import VideoFrame
@@ -51,14 +51,18 @@ class EngineWorker:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sca watch engine", daemon=True)
 
-    def start(self) -> None:
+    def start(self, timeout_s: float | None = None) -> None:
         """Open the session, in the thread.
+
+        Args:
+            timeout_s: How long to wait for it; None for as long as it takes.
 
         Raises:
             ScaError: The engine cannot open a session.
         """
         self._thread.start()
-        self._opened.wait()
+        if not self._opened.wait(timeout_s):
+            raise UpstreamError(f"the engine {self._engine.info.name} does not open a session within {timeout_s:g} s")
         if self._error is not None:
             raise self._error
 

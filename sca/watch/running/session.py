@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.errors import ScaError, UpstreamError
@@ -155,6 +157,22 @@ class Commentary:
         if self._thread.is_alive():
             self._thread.join(_CLOSE_S)
 
+    def on_piece(self, cycle: int, piece: Piece) -> None:
+        """Take a piece of an answer, from the thread of the engine."""
+        self.report(lambda now_us: self._director.piece(cycle, piece, now_us))
+
+    def on_sound(self, cycle: int, samples: NDArray[np.float32], rate_hz: int) -> None:
+        """Take speech of the voice, from its thread."""
+        self.report(lambda now_us: self._director.sound(cycle, samples, rate_hz, now_us))
+
+    def on_said(self, cycle: int, error: ScaError | None) -> None:
+        """Note that the voice is done with a cycle, from its thread."""
+        self.report(lambda now_us: self.note_said(cycle, error, now_us))
+
+    def on_found(self, text: str | None, error: ScaError | None) -> None:
+        """Take the answer to a question, from its thread."""
+        self.report(lambda now_us: self.note_found(text, error, now_us))
+
     # For the source
 
     def add_frame(self, frame: VideoFrame) -> None:
@@ -183,9 +201,21 @@ class Commentary:
 
     def note_answered(self, cycle: int, error: ScaError | None, now_us: int) -> Sequence[Action]:
         """Note that an answer is complete; in the thread of the session."""
-        if error is not None:
+        return self._failed(error, self._director.answered(cycle, None if error is None else error.message, now_us))
+
+    def note_said(self, cycle: int, error: ScaError | None, now_us: int) -> Sequence[Action]:
+        """Note that the speech of a cycle is complete; in the thread of the session."""
+        return self._failed(error, self._director.said(cycle, None if error is None else error.message, now_us))
+
+    def note_found(self, text: str | None, error: ScaError | None, now_us: int) -> Sequence[Action]:
+        """Take the answer to a question; in the thread of the session."""
+        return self._director.found(text, None if error is None else error.message, now_us)
+
+    def _failed(self, error: ScaError | None, actions: Sequence[Action]) -> Sequence[Action]:
+        """Remember the error of a cycle that failed with it; a cycle that was over before has none."""
+        if error is not None and any(isinstance(one, CycleEnd) and one.outcome == "failed" for one in actions):
             self.failures.append(error)
-        return self._director.answered(cycle, None if error is None else error.message, now_us)
+        return actions
 
     def _run(self) -> None:
         try:
@@ -225,7 +255,7 @@ class Commentary:
 
     @property
     def _has_something_new(self) -> bool:
-        if self._director.is_urgent:
+        if self._director.is_urgent or self._director.wants:
             return self._newest >= 0
         # An engine that is given every picture is asked about those that it has seen.
         return (self._seen if self._rules.every_frame else self._newest) > self._looked
@@ -287,7 +317,7 @@ class Commentary:
                 hint="watch.answer_timeout_s gives it more time; another --engine may be faster",
             )
         self._worker = EngineWorker(self._engine, self._reports)
-        self._worker.start()
+        self._worker.start(self._rules.deadline_us / 1e6)
 
 
 class _Reports(EngineListener):
@@ -302,8 +332,7 @@ class _Reports(EngineListener):
 
     @override
     def on_piece(self, cycle: int, piece: Piece) -> None:
-        director = self._commentary._director
-        self._commentary.report(lambda now_us: director.piece(cycle, piece, now_us))
+        self._commentary.on_piece(cycle, piece)
 
     @override
     def on_answered(self, cycle: int, error: ScaError | None) -> None:
