@@ -41,6 +41,7 @@ from sca.cli.transcode import transcode
 from sca.cli.transcribe import transcribe
 from sca.cli.turn.app import app as turn_app
 from sca.cli.verify import verify
+from sca.cli.watch.command import watch
 from sca.errors import ScaError, error_of_system
 from sca.textutil import printable
 
@@ -172,6 +173,7 @@ app.command("build-duplex-dataset", cls=SettingsCommand, hidden=True)(build_dupl
 app.command("live", cls=SettingsCommand, rich_help_panel=_LIVE)(live)
 app.command("chat", cls=SettingsCommand, rich_help_panel=_LIVE)(chat)
 app.command("say", cls=SettingsCommand, rich_help_panel=_LIVE)(say)
+app.command("watch", cls=SettingsCommand, rich_help_panel=_LIVE)(watch)
 app.command("serve", cls=SettingsCommand, rich_help_panel=_LIVE)(serve)
 app.add_typer(turn_app, name="turn", cls=Group, rich_help_panel=_LIVE)
 app.add_typer(eval_app, name="eval", cls=Group, rich_help_panel=_LIVE)

@@ -47,7 +47,7 @@ class World:
 
     Args:
         rules: The rules.
-        answer: What the engine answers. It is asked with the request.
+        answer: What the engine answers. It gets the request.
         level: The grey level of the picture at a time in seconds; None: the source is lost.
         fps: Sampled pictures per second.
         voice_s: Seconds until the voice has made its first sound; the rest is made ten times as fast as it is played.

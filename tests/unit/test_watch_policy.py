@@ -305,4 +305,4 @@ def test_questions_are_answered_later_and_block_nothing():
 
 def test_questions_without_a_second_model_are_noticed():
     world = World(RULES, lambda request: [(0.2, Question("Who?"))]).run(1)
-    assert world.of(Notice)[0].text == "a question of the engine is not asked: no watch.delegate_base_url is set"
+    assert world.of(Notice)[0].text == "a question of the engine is dropped: no watch.delegate_base_url is set"

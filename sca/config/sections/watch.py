@@ -1,4 +1,4 @@
-"""Settings of live commentary on video: what is seen, when something is said, and what a second model is asked."""
+"""Settings of live commentary on video: what is seen, when it is commented on, and the second model for questions."""
 
 from pathlib import Path
 from typing import Annotated
@@ -56,8 +56,8 @@ class WatchConfig(Section):
         1.0,
         ge=0,
         le=MAX_SECONDS,
-        description="Least time between the starts of two cycles, in seconds. An engine that is given every picture is asked at "
-        "each picture, if that is more often.",
+        description="Least time between the starts of two cycles, in seconds. An engine that is given every picture answers as "
+        "soon as it has something to say.",
     )
     change_threshold: float = Field(
         1.0,

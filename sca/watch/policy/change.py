@@ -1,4 +1,4 @@
-"""How much a picture differs from another one, and how much there is to say about it."""
+"""How much a picture differs from another one, and the length of the answer that fits."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ def density_of(change: float, last_answer_chars: int, most: Density | None) -> D
 
     Args:
         change: The difference to the picture of the last cycle, 0 to 255.
-        last_answer_chars: The length of what was said last; after a long answer, less is said.
+        last_answer_chars: The length of the last answer; a long one shortens the next.
         most: The most that the profile allows; None for no limit.
     """
     if change < _LITTLE or last_answer_chars > _LONG_CHARS:

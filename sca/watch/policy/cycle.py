@@ -31,7 +31,7 @@ class ActiveCycle:
     """A cycle in progress.
 
     Args:
-        request: What was asked.
+        request: The request.
         last_answer: What must not be repeated.
         start_us: When it began.
 

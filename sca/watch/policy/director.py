@@ -1,4 +1,4 @@
-"""The policy of a session: when the engine looks, what of its answers is told, and when that is played.
+"""The policy of a session: when the engine looks, what of its answers is spoken, and when that is played.
 
 Nothing here waits, plays or reads a clock. The session reports what happened, with the time in microseconds, and does the
 actions that are returned, in their order. One cycle is in progress at a time, from the question to the engine until its
@@ -68,7 +68,7 @@ class Director:
         self._has_lead = False
         self._cycle = 0
         self._active: ActiveCycle | None = None
-        self._busy: tuple[int, int] | None = None  # a cycle whose answer was cancelled, and when
+        self._busy: tuple[int, int] | None = None  # a cycle with a cancelled answer, and when that was
         self._is_urgent, self._wants = False, False
         self._looked_us: int | None = None  # when the last cycle began or was skipped
         self._asked_us = 0
@@ -102,7 +102,7 @@ class Director:
 
     @property
     def speech_end_us(self) -> int | None:
-        """Where the speech ends that has a place; None if nothing was said."""
+        """Where the speech ends that has a place; None without speech so far."""
         return self._line.end_us
 
     @property
@@ -272,12 +272,12 @@ class Director:
     def _asked(self, question: str, now_us: int) -> list[Action]:
         if not self._rules.delegates or self._questions >= _MOST_QUESTIONS:
             why = "earlier ones wait for an answer" if self._rules.delegates else "no watch.delegate_base_url is set"
-            return [Notice(f"a question of the engine is not asked: {why}", now_us)]
+            return [Notice(f"a question of the engine is dropped: {why}", now_us)]
         self._questions += 1
         return [AskOther(question)]
 
     def found(self, text: str | None, problem: str | None, now_us: int) -> list[Action]:
-        """Take the answer to a question, which is told in one of the next cycles, or why there is none."""
+        """Take the answer to a question, which one of the next cycles includes, or why it failed."""
         self._questions -= 1
         if text:
             self._findings = [*self._findings, text][-_MOST_FINDINGS:]

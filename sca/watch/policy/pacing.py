@@ -12,7 +12,7 @@ class SpeechLine:
         pause_us: The least pause between two utterances.
 
     Attributes:
-        end_us: Where the speech ends that has a place; None if nothing was said.
+        end_us: Where the speech ends that has a place; None without speech so far.
     """
 
     def __init__(self, pause_us: int) -> None:

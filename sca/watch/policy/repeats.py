@@ -1,4 +1,4 @@
-"""Answers that say again what was just said.
+"""Answers that repeat the last one.
 
 An answer repeats the last one if all its words of content, in their order, are words of content of the last one: other
 function words, another punctuation, or only a part of it. While an answer arrives, it is withheld only as long as it may
@@ -32,7 +32,7 @@ class RepeatGate:
     """The text of one answer, withheld while it repeats the last one.
 
     Args:
-        last_answer: What was said last; empty for nothing.
+        last_answer: The last answer; empty for nothing.
 
     Attributes:
         is_open: Whether text was released.

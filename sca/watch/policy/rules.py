@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Voice = Literal["engine", "speech"]
-"""Whose voice speaks: that of the vision engine, or a speech engine that reads its text."""
+"""The voice: that of the vision engine, or a speech engine that reads its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Rules:
         pause_us: The least pause between two utterances.
         change_threshold: The picture must have changed by this, 0 to 255; 0 for no limit.
         patience_us: A cycle at least this often, also without change.
-        repeat_us: For how long after an answer the same is not said again.
+        repeat_us: For how long after an answer the same is not repeated.
         deadline_us: A cycle fails if nothing arrives for this long.
         max_tokens: The most tokens of an answer.
         system: The system prompt.
         instruction: What to do if the user gives no instruction.
-        density: The most to say; None for no limit.
-        voice: Who speaks; None for nobody.
+        density: The longest answer; None for no limit.
+        voice: The voice; None for text only.
         delay_us: The delay of the picture at the start.
         delay_alpha: The weight of the newest cycle in its average.
         least_delay_us: Its lower bound.
@@ -50,6 +50,8 @@ class Rules:
         delayed: Whether pictures are shown with that delay, and speech waits for its picture.
         every_frame: Whether the engine is given every sampled picture.
         delegates: Whether another model answers the questions of the engine.
+        frames: The most pictures of a cycle.
+        stride: Every how many of the held pictures one is used.
     """
 
     interval_us: int = 1_000_000
@@ -70,6 +72,8 @@ class Rules:
     delayed: bool = True
     every_frame: bool = False
     delegates: bool = False
+    frames: int = 4
+    stride: int = 2
 
 
 def rules_of(
@@ -101,6 +105,8 @@ def rules_of(
         delayed=delayed,
         every_frame=engine.every_frame,
         delegates=delegates and engine.asks,
+        frames=watch.frames_per_inference,
+        stride=watch.frame_stride,
     )
 
 

@@ -1,11 +1,11 @@
-"""The words with which an engine says nothing, withheld from listeners while they arrive in pieces."""
+"""The words of an engine for silence, withheld from listeners while they arrive in pieces."""
 
 import re
 
 __all__ = ["SILENCE_WORDS", "SilenceGate"]
 
 SILENCE_WORDS = ("...", "<|silence|>", "<silence>")
-"""Answers that mean nothing is to be said; also with quotes and white space around them."""
+"""Answers that mean silence; also with quotes and white space around them."""
 
 _KNOWN_CHARS = 5
 """Text is withheld until more characters than these are known."""

@@ -1,1 +1,1 @@
-"""Profiles: what a commentator attends to, how much is said, and how names and numbers are spoken."""
+"""Profiles: prompts, density, and how names and numbers are spoken."""

@@ -26,7 +26,7 @@ class Profile(BaseModel):
         title: One line for users.
         system: The system prompt.
         instruction: What to do if the user gives no instruction.
-        density: The most to say in a cycle; None takes it from the pictures and the last answer.
+        density: The longest answer; None takes it from the pictures and the last answer.
         names: What is written on the screen, such as `ARS`, and what it means, such as `Arsenal`.
         spoken: Words, and how they are spoken.
         scores: Whether `2–1` is a score, spoken "2 to 1".

@@ -26,7 +26,7 @@ class ProfileStore:
         path: The file of the user; None for none.
 
     Raises:
-        InputError: The file cannot be read, or is no file of profiles.
+        InputError: The file cannot be read, or has something else in it.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -43,7 +43,7 @@ class ProfileStore:
         """Return a profile.
 
         Raises:
-            UnknownNameError: There is none of this name.
+            UnknownNameError: It does not exist.
         """
         profiles = self.profiles
         if name not in profiles:
@@ -68,7 +68,7 @@ def load_profile(watch: WatchConfig) -> Profile:
     """Return the profile of the settings.
 
     Raises:
-        UnknownNameError: There is none of this name.
+        UnknownNameError: It does not exist.
         InputError: The file of profiles cannot be read.
     """
     return ProfileStore(watch.profiles).get(watch.profile)

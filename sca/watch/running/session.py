@@ -4,8 +4,8 @@
     engine  ─ pieces ───────────┤→ inbox → director → actions: ask, cancel, say; events → listeners
     voice   ─ sound ────────────┘
 
-The thread of the session takes reports from the inbox, tells the director with the time of the session's clock, and does
-what it asks for. It waits for nothing else, so a stalled engine holds up neither pictures nor listeners.
+The thread of the session takes reports from the inbox, hands them to the director with the time of the session's clock, and
+does the actions that it returns. It waits for nothing else, so a stalled engine holds up neither pictures nor listeners.
 """
 
 import queue
@@ -47,13 +47,13 @@ _MOST_REPLACED = 3
 """Sessions of an engine that may be left behind; an engine that hangs again ends the session."""
 
 Report = Callable[[int], Sequence[Action]]
-"""Tells the director what happened, with the time, and returns what is to be done."""
+"""Hands what happened to the director, with the time, and returns the actions."""
 
 
 class Window(Protocol):
     """The pictures that are held for the engine."""
 
-    def select(self) -> tuple[VideoFrame, ...]:
+    def select(self, frames_per_inference: int, frame_stride: int) -> tuple[VideoFrame, ...]:
         """Return the pictures of a cycle, the oldest first; empty before the first picture."""
         ...
 
@@ -248,7 +248,7 @@ class Commentary:
         due_us, now_us = self._director.due_us, self._clock()
         if due_us is None or due_us > now_us or not self._has_something_new:
             return
-        frames = self._window.select()
+        frames = self._window.select(self._rules.frames, self._rules.stride)
         if frames:
             self._looked = frames[-1].index
             self._do(self._director.look(frames, now_us))
@@ -257,7 +257,7 @@ class Commentary:
     def _has_something_new(self) -> bool:
         if self._director.is_urgent or self._director.wants:
             return self._newest >= 0
-        # An engine that is given every picture is asked about those that it has seen.
+        # An engine that is given every picture answers about those that it has seen.
         return (self._seen if self._rules.every_frame else self._newest) > self._looked
 
     def _timeout_s(self) -> float:
@@ -269,7 +269,7 @@ class Commentary:
         return min(max(min(left, default=0) / 1e6, 0.001), _IDLE_S) if left else _IDLE_S
 
     def _is_over(self) -> bool:
-        """Whether the source has ended, all of it was looked at, and everything said is played."""
+        """Whether the source has ended, all of it was looked at, and all speech is played."""
         if not self._has_ended or self._director.is_active:
             return False
         if self._rules.every_frame and self._seen < self._newest and self._newest >= 0:
@@ -306,7 +306,7 @@ class Commentary:
     def _count(self, end: CycleEnd) -> None:
         self.cycles[end.outcome] += 1
         if end.outcome == "failed" and len(self.failures) < self.cycles["failed"]:
-            self.failures.append(UpstreamError(end.reason or "a cycle failed"))  # a deadline: nobody raised an error
+            self.failures.append(UpstreamError(end.reason or "a cycle failed"))  # a deadline, without an error
 
     def _replace_engine(self) -> None:
         self._replaced += 1

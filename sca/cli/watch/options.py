@@ -1,0 +1,37 @@
+"""Options of `sca watch` that are not settings."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from sca.cli.shared.options import Backend, seconds_option
+
+__all__ = ["PlayOptions", "ShowOptions"]
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """How the commentary is heard, and for how long."""
+
+    mute: Annotated[bool, typer.Option("--mute", help="Show the commentary as text only.")] = False
+    seconds: Annotated[
+        float | None,
+        seconds_option(
+            "--seconds", least=0.1, help="End after this time. Not set: with the video.", show_default=False
+        ),
+    ] = None
+    backend: Backend = "miniaudio"
+    output_device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Loudspeaker; see sca devices.", show_default=False)
+    ] = None
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """What is printed."""
+
+    report: Annotated[
+        bool, typer.Option("--report", help="Print latency, offset of speech and picture, and overlaps at the end.")
+    ] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line.")] = False

@@ -1,0 +1,81 @@
+"""Runs `sca watch` in the terminal: events to the output and the loudspeaker, and the exit code at the end."""
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from sca.cli.shared.console import print_note, report
+from sca.cli.watch.options import PlayOptions
+from sca.cli.watch.output import Output
+from sca.errors import PartialFailure
+from sca.textutil import counted
+
+if TYPE_CHECKING:
+    from sca.config import Settings
+    from sca.watch.running.listeners import Listener
+    from sca.watch.running.opening import WatchRun
+    from sca.watch.running.statistics import Statistics
+
+__all__ = ["run"]
+
+
+def run(
+    source: str, settings: "Settings", play: PlayOptions, output: Output, *, with_report: bool, quiet: bool
+) -> None:
+    """Comment on a video until it ends.
+
+    Raises:
+        ScaError: Something cannot be opened, the source ended with an error, or cycles failed.
+        Exit: All cycles failed.
+    """
+    from sca.watch.running.opening import OpenOptions, open_watch
+    from sca.watch.running.player import Player
+    from sca.watch.running.statistics import Statistics
+
+    statistics = Statistics()
+    with ExitStack() as opened:
+        session = open_watch(source, settings, OpenOptions(muted=play.mute, displayed=False))
+        opened.callback(session.close)
+        listener = session.commentary.listen()
+        player = None
+        if session.voice is not None:
+            speech = session.commentary.listen()
+            player = Player(speech, session.clock, backend=play.backend, device=play.output_device)
+            opened.callback(player.close)
+        session.start()
+        if not quiet:
+            print_note(f"sca watch: {session.engine.name}: {session.engine.summary}")
+        try:
+            _follow(listener, output, statistics, play.seconds)
+        finally:
+            output.finish(statistics.report() if with_report else None)
+        if player is not None and player.error is not None:
+            report(player.error)
+        _end(session, ended=play.seconds is None)
+
+
+def _follow(listener: "Listener", output: Output, statistics: "Statistics", seconds: float | None) -> None:
+    """Print events until the session ends, or its time is over."""
+    end_s = None if seconds is None else time.monotonic() + seconds
+    while True:
+        left_s = None if end_s is None else end_s - time.monotonic()
+        event = listener.take(None if left_s is None else max(left_s, 0.0))
+        if event is None:
+            return
+        statistics.add(event)
+        output.show(event)
+
+
+def _end(session: "WatchRun", *, ended: bool) -> None:
+    """Raise what went wrong."""
+    commentary = session.commentary
+    if ended:
+        session.wait()
+    failures = commentary.failures
+    if not failures:
+        return
+    good = commentary.cycles["spoke"] + commentary.cycles["silent"]
+    if not good:
+        raise failures[-1]
+    total = good + len(failures)
+    raise PartialFailure(f"{counted(len(failures), 'cycle')} of {total} failed", hint=failures[-1].message)
