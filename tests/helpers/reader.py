@@ -117,6 +117,7 @@ def make_files(root: Path) -> Path:
     _make_recordings(files, samples, rate)
     shutil.copytree(shows, files / "audio")
     write_speaker(files / "voices.onnx")
+    make_video(files / "clip.mp4", 50)
     default_model_in_cache(root / "hub", scripted_whisper(root / "whisper", WORDS, 10.0))
     return files
 

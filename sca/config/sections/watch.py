@@ -28,8 +28,7 @@ class WatchConfig(Section):
     )
     instruction: Annotated[str | None, Flag("--instruction", "TEXT")] = Field(
         None,
-        max_length=MAX_INSTRUCTION_CHARS,
-        description="What to comment on. Not set: the instruction of the profile.",
+        description=f"What to comment on, in at most {MAX_INSTRUCTION_CHARS} characters. Not set: the instruction of the profile.",
     )
     profile: Annotated[str, Flag("--profile", "NAME")] = Field(
         "commentator",
@@ -133,7 +132,10 @@ class WatchConfig(Section):
     @field_validator("instruction")
     @classmethod
     def _trim(cls, instruction: str | None) -> str | None:
-        return instruction if instruction is None else instruction.strip()
+        text = None if instruction is None else instruction.strip()
+        if text is not None and len(text) > MAX_INSTRUCTION_CHARS:
+            raise ValueError(f"should have at most {MAX_INSTRUCTION_CHARS} characters, got {len(text)}")
+        return text
 
     @field_validator("frames_per_inference")
     @classmethod

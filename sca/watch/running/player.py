@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sca.errors import ScaError
+from sca.errors import MissingToolError, ScaError
 from sca.infer.audio_io.base import select_device
 from sca.infer.audio_io.playback import play
 from sca.infer.audio_io.registry import load_backend
@@ -34,7 +34,11 @@ class Player:
     """
 
     def __init__(self, listener: Listener, clock: Callable[[], int], *, backend: str, device: str | None) -> None:
-        select_device(load_backend(backend).devices(), "output", device)
+        try:
+            select_device(load_backend(backend).devices(), "output", device)
+        except MissingToolError as error:
+            error.hint = f"{error.hint}; --mute needs none" if error.hint else "--mute needs none"
+            raise
         self._listener, self._clock, self._backend, self._device = listener, clock, backend, device
         self._stopped = threading.Event()
         self.error: ScaError | None = None
