@@ -29,6 +29,7 @@ from tests.helpers.markdown import ROOT, Block
 from tests.helpers.timeouts import TIMEOUT_S, until
 from tests.helpers.tiny_speaker import write_speaker
 from tests.helpers.tiny_whisper import default_model_in_cache, scripted_whisper
+from tests.helpers.video import make_video
 
 WORDS = (
     " Good evening everybody, it is very nice to be here, and I have to tell you about the train that I took this "

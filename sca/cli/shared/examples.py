@@ -33,7 +33,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "status": ("sca status dataset",),
     "live": ("sca live --mic", "sca live --file question.flac -o answer.wav"),
     "serve": ("sca serve --engine parrot",),
-    "watch": ("sca watch clip.mp4 --mute", 'sca watch rtsp://camera.local/stream --profile security'),
+    "watch": ("sca watch clip.mp4 --mute", "sca watch rtsp://camera.local/stream --profile security"),
     "turn serve": ("sca turn serve --device cuda",),
     "turn ask": ("sca turn ask question.mp3",),
     "turn watch": ("sca turn watch --file talk.flac --json",),
