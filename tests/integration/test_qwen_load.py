@@ -2,9 +2,13 @@
 
 import copy
 import json
+import re
 import shutil
 import sys
+import tomllib
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,11 +19,12 @@ from sca.config import QwenConfig
 from sca.config.sections.qwen import DEFAULT_MODEL
 from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
-from sca.infer.engines.qwen_omni.loading import load
+from sca.infer.engines.qwen_omni.loading import load, requirements
 from sca.infer.engines.qwen_omni.loading.adapter import check_adapter, merge
 from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, chunk_work, parameters, skeleton
 from sca.infer.engines.qwen_omni.loading.load import load_model
 from sca.infer.engines.qwen_omni.loading.requirements import Speed, measure, pace
+from sca.infer.engines.qwen_omni.loading.self_check import check_audio_tower
 from sca.resources import hub_commits
 from sca.tokenizer import load_tokenizer
 from sca.units import Grid
@@ -279,3 +284,33 @@ def test_adapter_without_peft(tiny_omni, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingToolError, match="needs peft"):
         load_model(config_of(tiny_omni, adapter=str(tmp_path)))
+
+
+# Self-check
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_self_check_of_the_audio_tower(dtype):
+    """A tower that adds a part of the mean over all tokens, so that chunks hear each other."""
+    model = fresh().to(getattr(torch, dtype))
+    check_audio_tower(model, "sdpa")
+    norm = model.thinker.model.audio_tower.layers[1].self_attn_layer_norm
+    hook = norm.register_forward_hook(lambda module, inputs, out: out + 0.05 * out.mean(0, keepdim=True))
+    match = rf"transformers {re.escape(version('transformers'))} with the attention kernel sdpa in {dtype} does not"
+    with pytest.raises(ConfigError, match=match):
+        check_audio_tower(model, "sdpa")
+    hook.remove()
+    model.thinker.model.audio_tower.ln_post.weight.data.fill_(float("nan"))
+    with pytest.raises(ConfigError, match="differs by inf"):
+        check_audio_tower(model, "sdpa")
+
+
+def test_versions_below_the_floors_are_named(tiny_omni, monkeypatch):
+    extra = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"][
+        "live"
+    ]
+    for name, least in requirements.FLOORS.items():
+        assert f"{name}>={least}" in extra
+    monkeypatch.setattr(requirements, "version", lambda name: "5.20.2" if name == "transformers" else "9")
+    with pytest.raises(MissingToolError, match=r"needs transformers 5\.21 or newer; 5\.20\.2 is installed"):
+        load_model(config_of(tiny_omni))

@@ -10,6 +10,7 @@ from sca.config import QwenConfig
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.infer.engines.qwen_omni.loading.adapter import check_adapter, merge
 from sca.infer.engines.qwen_omni.loading.requirements import check_installed, check_memory, check_placement
+from sca.infer.engines.qwen_omni.loading.self_check import check_audio_tower
 from sca.textutil import first_line
 from sca.tokenizer import TextTokenizer, load_tokenizer
 from sca.units import Grid
@@ -70,6 +71,7 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
     model.code2wav.to(getattr(torch, qwen.vocoder_dtype))
     if adapter is not None:
         merge(model, adapter)
+    check_audio_tower(model, qwen.attn_implementation)
     return model, tokenizer
 
 

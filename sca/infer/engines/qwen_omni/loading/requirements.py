@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Speed", "check_installed", "check_memory", "check_placement", "measure", "pace"]
 
 log = logging.getLogger(__name__)
+
+FLOORS = {"transformers": "5.21", "peft": "0.18"}
+"""The lowest versions of the extra live: the modules of the thinker have other names before 5.21, and earlier versions of peft do
+not import with transformers 5."""
 
 _AUTOMATIC = ("auto", "balanced", "balanced_low_0", "sequential")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -48,7 +54,7 @@ def check_installed(*packages: str) -> None:
         *packages: Import names.
 
     Raises:
-        MissingToolError: One of them is not installed.
+        MissingToolError: One of them is not installed, or is too old.
     """
     for name in packages:
         try:
@@ -59,6 +65,16 @@ def check_installed(*packages: str) -> None:
             raise MissingToolError(
                 f"the engine qwen-omni needs {name}, which is not installed", hint=install_extra("live")
             )
+        if name in FLOORS and _numbers(version(name)) < _numbers(FLOORS[name]):
+            raise MissingToolError(
+                f"the engine qwen-omni needs {name} {FLOORS[name]} or newer; {version(name)} is installed",
+                hint=install_extra("live"),
+            )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version."""
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
 
 
 def check_placement(device_map: str) -> None:
