@@ -42,6 +42,9 @@ class VisionConfig(Section):
         description="The server of the engine openai holds the session (header x-streaming-session): pictures are sent "
         "once.",
     )
+    server_voice: bool = Field(
+        False, description="Let the model of the engine vllm-omni speak, instead of the voice of `--voice`."
+    )
     picture_side: int = Field(
         768, ge=64, le=8192, description="Longest side of the pictures that a model is given, in pixels."
     )

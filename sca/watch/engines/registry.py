@@ -20,6 +20,7 @@ __all__ = ["load_watch_engine", "watch_engine_names"]
 _BUILTIN_MODULES = {
     "describe": "sca.watch.engines.describe.engine",
     "openai": "sca.watch.engines.openai",
+    "vllm-omni": "sca.watch.engines.vllm_omni",
 }
 """The modules of the engines that ship with sca. Each has a function `load`."""
 
