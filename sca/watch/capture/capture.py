@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sca.errors import ScaError, UpstreamError
+from sca.errors import InputError, ScaError, UpstreamError
 from sca.watch.capture.address import parse_address
 from sca.watch.capture.display import DisplayBuffer
 from sca.watch.capture.messages import Picture, SourceInfo, SourceRequest
@@ -24,6 +24,10 @@ State = Literal["open", "lost", "ended"]
 _LATE_US = 500_000
 """A picture that is later than this has a new beginning: what follows is not hurried."""
 _LONGEST_PAUSE_S = 8.0
+_STREAMS = ("http", "rtsp", "camera")
+_ENDLESS = ("hls", "mpegts")
+"""Containers that have no end if they state no length."""
+_SHORT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Capture:
         self._source: VideoSource | None = None
         self._pictures: Iterator[Picture] = iter(())
         self._thread: threading.Thread | None = None
+        self._reader = 0
         self._index, self._last_us, self._last_at_us = 0, 0, 0
         self._offset_us = 0
         self._anchor_us: int | None = None
@@ -119,6 +124,7 @@ class Capture:
         Raises:
             ScaError: It cannot be opened; nothing needs to be closed.
         """
+        self._reader = threading.get_ident()
         self.info = self._connect(self._request)
         self._on_state("open", None)
         return self.info
@@ -134,13 +140,14 @@ class Capture:
         Returns:
             Whether there may be more. False after the end, after which `error` has the reason of a failure.
         """
-        if self._ended or self._stop.is_set():
+        self._reader = threading.get_ident()
+        if self._ended or self._closed():
             return False
         try:
             picture = next(self._pictures, None)
         except ScaError as error:
             return self._lost(error)
-        if self._stop.is_set():
+        if self._closed():
             return False
         if picture is None:
             return self._over()
@@ -156,10 +163,16 @@ class Capture:
             source.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
-        if source is not None:
-            source.release()
+        if source is not None and (self._thread is not None or self._reader == threading.get_ident()):
+            source.release()  # otherwise the thread that is waiting in it does that
         self._display.close()
         self._window.close()
+
+    def _closed(self) -> bool:
+        """Return whether the capture was closed, and release the source if it was."""
+        if self._stop.is_set() and self._source is not None:
+            self._source.release()
+        return self._stop.is_set()
 
     def _run(self) -> None:
         try:
@@ -177,7 +190,7 @@ class Capture:
                 self._source = source
         try:
             if stopped:
-                raise UpstreamError(f"{request.address.shown} was closed")
+                raise InputError(f"{request.address.shown} was closed")
             info = source.open()
         except ScaError:
             source.release()
@@ -218,17 +231,22 @@ class Capture:
 
     def _over(self) -> bool:
         """Handle the end of the pictures. A stream that stopped before its end was lost."""
-        source, info = self._source, self.info
-        if source is not None:
-            source.release()
-        streams = self._request.address.kind in ("http", "rtsp", "camera")
-        if streams and info is not None and (info.live or (info.seconds is not None and self._is_short(info.seconds))):
+        if self._source is not None:
+            self._source.release()
+        if self.info is not None and self._is_early(self.info):
             return self._lost(UpstreamError(f"{self._request.address.shown} ended"))
         self._finish(None)
         return False
 
-    def _is_short(self, seconds: float) -> bool:
-        return not self._settings.loop and self._last_us / 1e6 < seconds - 1.0
+    def _is_early(self, info: SourceInfo) -> bool:
+        """Return whether the pictures ended where the source does not."""
+        if self._request.address.kind not in _STREAMS:
+            return False
+        if info.live or self._settings.loop:
+            return True
+        if info.seconds is None:
+            return info.container in _ENDLESS
+        return self._last_us / 1e6 < info.seconds - _SHORT_S
 
     def _lost(self, error: ScaError) -> bool:
         """Connect again after a loss; return whether that succeeded."""
@@ -236,7 +254,7 @@ class Capture:
             self._source.release()
         if self._stop.is_set():
             return False
-        if self._request.address.kind not in ("http", "rtsp", "camera"):
+        if self._request.address.kind not in _STREAMS:
             self._finish(error)
             return False
         self._on_state("lost", error.message)
@@ -260,7 +278,8 @@ class Capture:
 
     def _again(self) -> SourceRequest:
         """Return the request for the rest: from where it was lost, for what has a beginning."""
-        has_beginning = self.info is not None and not self.info.live and self.info.seconds is not None
+        info, loop = self.info, self._settings.loop
+        has_beginning = info is not None and not info.live and info.seconds is not None and not loop
         return replace(self._request, start_us=self._last_us) if has_beginning else self._request
 
     def _resume(self, info: SourceInfo) -> None:

@@ -104,8 +104,7 @@ class VideoReader:
         """Yield the pictures from here to the end."""
         import av
 
-        if self._request.start_us and self._container.duration:
-            self._container.seek(self._request.start_us + (self._container.start_time or 0))
+        first_us = self._seek()
         passes_on = self._stream.codec_context.name == "mjpeg" and not self._still
         by_arrival = self._container.format.name in _ARRIVAL
         packets = self._container.demux(self._stream)
@@ -126,7 +125,17 @@ class VideoReader:
                 yield from self._motion_jpeg(packet, _stamp_us(packet))
             else:
                 for frame in self._decoded(packet):
+                    if first_us is not None and frame.pts is not None and (_stamp_us(frame) or 0) < first_us:
+                        continue  # from the key frame before the place
                     yield from self._picture(frame, self._timeline.time_us(_stamp_us(frame)))
+
+    def _seek(self) -> int | None:
+        """Go to where reading starts; return the time stamp of that place, or None for the beginning."""
+        if not self._request.start_us or not self._container.duration:
+            return None
+        first_us = self._request.start_us + (self._container.start_time or 0)
+        self._container.seek(first_us)
+        return first_us
 
     def _decoded(self, packet: "Packet[VideoStream]") -> "list[AvFrame]":
         import av
