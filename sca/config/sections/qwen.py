@@ -27,6 +27,11 @@ class QwenConfig(Section):
     adapter: str | None = Field(
         None, min_length=1, description="Folder of a LoRA adapter saved by peft; it is merged into the weights."
     )
+    any_prompt: bool = Field(
+        False,
+        description="Accept another duplex.system_prompt than the one in duplex.json of the adapter or model, with which it was "
+        "trained.",
+    )
     device_map: str = Field(
         "auto", min_length=1, description="Device of the weights: auto, cpu, cuda, cuda:1 (accelerate's device_map)."
     )

@@ -1,12 +1,18 @@
 """Create the Qwen3-Omni engine that the settings describe."""
 
+import logging
+from pathlib import Path
+
 from sca.config import Settings
+from sca.config.trained_format import FORMAT_FILE, check_trained_format, read_trained_format
 from sca.infer.engines.qwen_omni.loading.load import load_model
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.two_process import TwoProcessOmni
 
 __all__ = ["load"]
+
+log = logging.getLogger(__name__)
 
 
 def load(settings: Settings) -> QwenOmni:
@@ -20,11 +26,27 @@ def load(settings: Settings) -> QwenOmni:
 
     Raises:
         ScaError: See `load_model`.
-        ConfigError: The settings do not fit the model.
+        ConfigError: The settings do not fit the model, or differ from those that it was trained with.
     """
+    _check_format(settings)
     model, tokenizer = load_model(settings.qwen, settings.grid, settings.duplex.tokens_per_chunk)
     if settings.qwen.talker_process:
         return TwoProcessOmni(model, tokenizer, settings.qwen, settings.duplex)
     if settings.qwen.slots:
         return SlotOmni(model, tokenizer, settings.qwen, settings.duplex)
     return QwenOmni(model, tokenizer, settings.qwen, settings.duplex)
+
+
+def _check_format(settings: Settings) -> None:
+    """Compare the settings with `duplex.json` of the adapter, or of the folder of the model."""
+    qwen = settings.qwen
+    folder = Path(qwen.model_id if qwen.adapter is None else qwen.adapter).expanduser()
+    trained = read_trained_format(folder)
+    if trained is not None:
+        check_trained_format(folder, trained, settings)
+    elif qwen.adapter is not None:
+        log.warning(
+            "the adapter in %s does not have %s: its grid, token ids and prompt are not compared with the settings",
+            folder,
+            FORMAT_FILE,
+        )
