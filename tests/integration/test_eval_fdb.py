@@ -128,3 +128,47 @@ def test_turns_without_audio_files(tmp_path):
     assert run("eval", "turns", tmp_path).exit_code == 5
     (tmp_path / "a.wav").write_bytes(b"no sound")
     assert run("eval", "turns", tmp_path / "a.wav", "-q").exit_code == 7
+
+
+def test_sweep_compares_the_values_of_a_setting(bench, tmp_path):
+    folder = tmp_path / "curve"
+    setting = "live.end_of_turn_ms"
+    arguments = ("eval", "fdb", bench, "--sweep", f"{setting}=300,2500", "-o", folder, "--json", "--quiet")
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["engine"], report["setting"]) == ("parrot", setting)
+    quick, slow = report["points"]
+    assert (quick["value"], slow["value"], quick["items"]) == (300, 2500, 4)
+    assert quick["take_over_rate"] == 1
+    assert slow["response_latency_s"] > quick["response_latency_s"] + 1
+    assert report.pop("schema") == "sca.eval.fdb.sweep/1"
+    assert json.loads((folder / "curve.json").read_text()) == report
+    assert (folder / "curve.svg").read_text().startswith("<svg")
+    assert (folder / f"{setting}=300" / TASKS[0] / "1" / "timing.json").is_file()
+    assert not list(bench.rglob("output.wav"))
+    kept = (folder / f"{setting}=300" / TASKS[0] / "1" / "output.wav").stat()
+    again = run(*arguments)
+    assert json.loads(again.stdout)["points"] == report["points"]
+    assert (folder / f"{setting}=300" / TASKS[0] / "1" / "output.wav").stat().st_mtime_ns == kept.st_mtime_ns
+
+
+def test_sweep_prints_a_table(bench):
+    result = run("eval", "fdb", bench / TASKS[1], "--sweep", "live.end_of_turn_ms=300", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "take-over" in result.output
+    assert not list(bench.rglob("output.wav"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("--sweep", "turn.nothing=1"), 2, "turn.nothing is not a setting"),
+        (("--sweep", "live.step_cost_ms=-1"), 3, "live.step_cost_ms cannot be -1"),
+        (("-o", "folder"), 2, "-o is for --sweep"),
+    ],
+)
+def test_refuses_sweeps_that_cannot_run(bench, arguments, code, text):
+    result = run("eval", "fdb", bench, *arguments)
+    assert result.exit_code == code or getattr(result.exception, "exit_code", None) == code
+    assert text in result.output + str(result.exception)

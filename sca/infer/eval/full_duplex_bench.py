@@ -33,6 +33,7 @@ from sca.infer.eval.turn_metrics import (
     speech_in,
     summarize,
 )
+from sca.infer.generation import GenerationOptions
 from sca.infer.runners.file import FileReport
 from sca.infer.session.report import write_report
 from sca.units import HEARD_HZ, seconds_to_samples
@@ -73,16 +74,22 @@ class BenchItem:
         task: The name of the task's folder.
         name: The name of the item's folder.
         folder: The item's folder.
+        results: The folder of the output; None for that of the item.
     """
 
     task: str
     name: str
     folder: Path
+    results: Path | None = None
 
     @property
     def input(self) -> Path:
         """The audio of the user."""
         return self.folder / "input.wav"
+
+    def result(self, name: str) -> Path:
+        """Return the path of a file that is written."""
+        return (self.results or self.folder) / name
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,7 @@ def run_items(
     *,
     force: bool = False,
     on_item: Callable[[BenchItemResult, float], None] | None = None,
+    generation: GenerationOptions | None = None,
 ) -> tuple[list[BenchItemResult], BenchReport]:
     """Run and measure every item. A failed item does not affect the others.
 
@@ -169,6 +177,7 @@ def run_items(
         settings: The settings of the session.
         force: Run items again that have an output made by the same settings.
         on_item: Called with each result and the duration of its input in seconds.
+        generation: Options of the sessions, also in `settings`; None for those of the engine.
     """
     vad = shared_vad()
     results: list[BenchItemResult] = []
@@ -176,7 +185,7 @@ def run_items(
     for item in items:
         heard_s = 0.0
         try:
-            heard_s, reused = _ensure_output(item, engine, settings, force=force)
+            heard_s, reused = _ensure_output(item, engine, settings, generation, force=force)
             result = BenchItemResult(item, _measure(item, vad), reused=reused)
         except ScaError as error:
             result = BenchItemResult(item, None, error.message)
@@ -185,20 +194,21 @@ def run_items(
         if on_item is not None:
             on_item(result, heard_s)
     if silent and engine.info.answers_in_background:
-        results = [
-            result if result.error else BenchItemResult(result.item, None, silence_of(engine)) for result in results
-        ]
+        results = [one if one.error else BenchItemResult(one.item, None, silence_of(engine)) for one in results]
     return results, _report(results, engine)
 
 
-def _ensure_output(item: BenchItem, engine: Engine, settings: Settings, *, force: bool) -> tuple[float, bool]:
+def _ensure_output(
+    item: BenchItem, engine: Engine, settings: Settings, generation: GenerationOptions | None, *, force: bool
+) -> tuple[float, bool]:
     """Write output and timing unless they exist; return the duration of the input in seconds, and whether they existed."""
-    output, timing = item.folder / "output.wav", item.folder / "timing.json"
+    output, timing = (item.result(name) for name in ("output.wav", "timing.json"))
+    output.parent.mkdir(parents=True, exist_ok=True)
     made_by = {"settings": _fingerprint(engine, settings), "input": _digest(item.input)}
     heard_s = _read_timing(timing, made_by, output) if output.is_file() and not force else None
     if heard_s is not None:
         return heard_s, True
-    document = run_measured(item.input, output, engine, settings)
+    document = run_measured(item.input, output, engine, settings, generation)
     report: ItemReport = {**document, "made_by": made_by | {"output": _digest(output)}}
     write_report(timing, report)
     return document["heard_s"], False
@@ -231,11 +241,11 @@ def _digest(path: Path) -> str:
 
 
 def _is_silent(item: BenchItem, vad: SileroVad) -> bool:
-    return not speech_in(vad, item.folder / "output.wav")[0]
+    return not speech_in(vad, item.result("output.wav"))[0]
 
 
 def _measure(item: BenchItem, vad: SileroVad) -> TurnMetrics:
-    response, _ = speech_in(vad, item.folder / "output.wav")
+    response, _ = speech_in(vad, item.result("output.wav"))
     user, length = speech_in(vad, item.input)
     task = task_of(item.task)
     if task == "backchannel":
@@ -304,7 +314,7 @@ def _read_json(path: Path) -> object:
 
 
 def _report(results: Sequence[BenchItemResult], engine: Engine) -> BenchReport:
-    tasks = sorted({result.item.task for result in results})
+    tasks = sorted({r.item.task for r in results})
     metrics = {task: [r.metrics for r in results if r.item.task == task and r.metrics is not None] for task in tasks}
     return {
         "engine": engine.info.name,

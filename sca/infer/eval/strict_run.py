@@ -8,6 +8,7 @@ from sca.config import Settings
 from sca.errors import UpstreamError
 from sca.infer.engine import Engine
 from sca.infer.frames import ControlFrame, ErrorFrame
+from sca.infer.generation import GenerationOptions
 from sca.infer.interfaces import BaseListener
 from sca.infer.runners.file import FileReport, OutputFiles, run_file
 
@@ -24,7 +25,9 @@ class _Problems(BaseListener):
             self.first = frame.message
 
 
-def run_measured(source: Path, output: Path, engine: Engine, settings: Settings) -> FileReport:
+def run_measured(
+    source: Path, output: Path, engine: Engine, settings: Settings, generation: GenerationOptions | None = None
+) -> FileReport:
     """Run a session over a file in simulated time, in lockstep.
 
     Args:
@@ -32,13 +35,14 @@ def run_measured(source: Path, output: Path, engine: Engine, settings: Settings)
         output: The output track.
         engine: The engine.
         settings: The settings of the session.
+        generation: Options of the session; None for those of the engine.
 
     Raises:
         UpstreamError: The engine reported a problem, and its silence is no result.
         ScaError: See `run_file`.
     """
     problems = _Problems()
-    report = run_file(source, OutputFiles(output), engine, settings, listeners=[problems])
+    report = run_file(source, OutputFiles(output), engine, settings, listeners=[problems], generation=generation)
     if problems.first is not None:
         raise UpstreamError(problems.first)
     return report

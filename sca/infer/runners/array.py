@@ -13,6 +13,7 @@ from sca.infer.clock import Clock, LoopClock, simulate
 from sca.infer.device_worker import InlineWorker
 from sca.infer.engine import Engine, SessionConfig
 from sca.infer.frames import AudioOutput
+from sca.infer.generation import GenerationOptions
 from sca.infer.interfaces import AudioBlock, AudioSource, BaseListener, SessionListener
 from sca.infer.runners.offline_io import TrackSink, paced_blocks
 from sca.infer.session.loop import LiveSession
@@ -102,6 +103,7 @@ def run_engine(
     settings: Settings | None = None,
     *,
     listeners: Sequence[SessionListener] = (),
+    generation: GenerationOptions | None = None,
 ) -> EngineRun:
     """Run an engine over an array, as `sca live --file` does over a file, and return what it answered.
 
@@ -113,6 +115,7 @@ def run_engine(
         samples: The input, float32 `(n,)` at 16 kHz in [-1, 1].
         settings: Grid, prompt and delays; None uses `sca.load_settings()`.
         listeners: Receive the events of the session.
+        generation: Options for turn-taking, text and voice; None for those of the engine.
 
     Raises:
         ValueError: `samples` has another dtype or shape.
@@ -133,11 +136,19 @@ def run_engine(
         ```
     """
     settings = load_settings() if settings is None else settings
-    return simulate(_run, engine, samples, settings, listeners)
+    options = GenerationOptions() if generation is None else generation
+    config = SessionConfig(
+        grid=settings.grid, prompt=settings.duplex.system_prompt, pace="lockstep", generation=options
+    )
+    return simulate(_run, engine, samples, settings, config, listeners)
 
 
 async def _run(
-    engine: Engine, samples: NDArray[np.float32], settings: Settings, listeners: Sequence[SessionListener]
+    engine: Engine,
+    samples: NDArray[np.float32],
+    settings: Settings,
+    config: SessionConfig,
+    listeners: Sequence[SessionListener],
 ) -> EngineRun:
     clock, turns, text = LoopClock(), TurnTimes(), _Text()
     sink = ArraySink(clock, settings.live)
@@ -147,7 +158,7 @@ async def _run(
         sink,
         clock=clock,
         worker=InlineWorker(settings.live.step_cost_ms),
-        config=SessionConfig(grid=settings.grid, prompt=settings.duplex.system_prompt, pace="lockstep"),
+        config=config,
         live=settings.live,
         listeners=[turns, text, *listeners],
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import numpy as np
@@ -24,6 +25,7 @@ from sca.errors import UsageError, check_target
 from sca.infer.clock import Clock, LoopClock, simulate
 from sca.infer.device_worker import InlineWorker, ThreadWorker
 from sca.infer.engine import Engine, SessionConfig
+from sca.infer.generation import GenerationOptions
 from sca.infer.interfaces import AudioBlock, AudioSource, SessionListener
 from sca.infer.runners.offline_io import TrackSink, paced_blocks
 from sca.infer.session.loop import LiveSession
@@ -129,6 +131,7 @@ def run_file(
     *,
     realtime: bool = False,
     listeners: Sequence[SessionListener] = (),
+    generation: GenerationOptions | None = None,
 ) -> FileReport:
     """Run a session over a file.
 
@@ -139,6 +142,7 @@ def run_file(
         settings: Grid, prompt, delays and buffer sizes.
         realtime: Run in real time instead of simulated time.
         listeners: Receive the events of the session.
+        generation: Options for turn-taking, text and voice; None for those of the engine.
 
     Raises:
         UsageError: The files contradict each other.
@@ -147,7 +151,10 @@ def run_file(
         ScaError: The session fails; see `LiveSession.run`.
     """
     outputs.check(source)
-    main = partial(_run, source, outputs, engine, settings, realtime, listeners)
+    options = GenerationOptions() if generation is None else generation
+    pace: Literal["realtime", "lockstep"] = "realtime" if realtime else "lockstep"
+    config = SessionConfig(grid=settings.grid, prompt=settings.duplex.system_prompt, pace=pace, generation=options)
+    main = partial(_run, source, outputs, engine, settings, config, listeners)
     return anyio.run(main) if realtime else simulate(main)
 
 
@@ -156,13 +163,11 @@ async def _run(
     outputs: OutputFiles,
     engine: Engine,
     settings: Settings,
-    realtime: bool,
+    config: SessionConfig,
     listeners: Sequence[SessionListener],
 ) -> FileReport:
     live, clock, turns = settings.live, LoopClock(), TurnTimes()
-    config = SessionConfig(
-        grid=settings.grid, prompt=settings.duplex.system_prompt, pace="realtime" if realtime else "lockstep"
-    )
+    realtime = config.pace == "realtime"
     worker = ThreadWorker(engine.info.device) if realtime else InlineWorker(live.step_cost_ms)
     with ExitStack() as opened:
         opened.callback(worker.close)

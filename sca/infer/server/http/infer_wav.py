@@ -1,4 +1,4 @@
-"""`POST /infer_wav?prompt=&voice=`: runs a session over one uploaded audio file, as fast as the engine steps.
+"""`POST /infer_wav?prompt=&voice=&generation.NAME=`: runs a session over one uploaded audio file, as fast as the engine steps.
 
 The response is the spoken audio on a track parallel to the file: what the engine produces for a chunk is placed after
 that chunk. Silence is appended to the input so that the engine can detect the end of the turn, and as long as it is
@@ -22,13 +22,14 @@ from typing_extensions import override
 
 from sca.audio.decode import BlockReader
 from sca.audio.resample import StreamResampler
-from sca.errors import InputError, ScaError
+from sca.errors import ConfigError, InputError, ScaError
 from sca.infer.clock import LoopClock
 from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput, ErrorFrame, Frame, Interrupt, ThoughtPacket, TurnEnd
+from sca.infer.generation import GENERATION_PREFIX, GenerationOptions, read_generation_texts
 from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.server.core.errors import RequestRejectedError, error_document, error_response
-from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS
+from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS, shortened
 from sca.infer.server.http.form import check_not_compressed, open_form
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
@@ -62,14 +63,17 @@ _ERRORS = {
     408: "The body arrived too slowly.",
     413: "The body is too large, or the audio too long.",
     415: "The body is not multipart/form-data, or is compressed.",
-    422: "The file is not readable audio, the prompt is too long, or the voice does not exist.",
+    422: "The file is not readable audio, the prompt is too long, or the voice or an option of `generation` is not valid.",
     500: "The engine failed.",
     502: "The engine reported a problem, and there is no answer.",
     429: "The client has its share of the sessions; see Retry-After.",
     503: "All sessions are in use; see Retry-After.",
 }
 _OPENAPI = {
-    "parameters": [{"name": name, "in": "query", "schema": {"type": "string"}} for name in ("prompt", "voice")],
+    "parameters": [
+        {"name": name, "in": "query", "schema": {"type": "string"}}
+        for name in ("prompt", "voice", *(GENERATION_PREFIX + name for name in GenerationOptions.names()))
+    ],
     "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}},
     "responses": {
         "200": {
@@ -107,6 +111,11 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
     voice = request.query_params.get("voice")
     if voice is not None and (problem := context.engine.info.voice_problem(voice)):
         raise RequestRejectedError(422, problem)
+    try:
+        generation = read_generation_texts(request.query_params)
+    except ConfigError as error:
+        raise RequestRejectedError(422, shortened(error.message)) from error
+    unfollowed = context.engine.info.generation_problem(generation)
     settings = context.settings
     samples = await asyncio.to_thread(_decode, await _read_file_field(context, request), settings.serve.max_wav_s)
     config = SessionConfig(
@@ -115,6 +124,7 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
         prompt=settings.duplex.system_prompt if prompt is None else prompt,
         voice=voice,
         pace="lockstep" if context.engine.info.answers_in_background else "realtime",
+        generation=generation,
     )
     upload = _Upload(samples, settings.grid.heard_samples)
     session = context.new_session(upload, upload, LoopClock(), config, [upload])
@@ -132,7 +142,7 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
         "audio": base64.b64encode(wav).decode(),
         "sample_rate": SPOKEN_HZ,
         "timings": {"heard_s": len(samples) / HEARD_HZ, **stats.summary()},
-        "problems": upload.problems,
+        "problems": upload.problems if unfollowed is None else [unfollowed, *upload.problems],
     }
     return Response(json.dumps(document), media_type="application/json")
 

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
+from sca.infer.generation import GenerationOptions
 from sca.infer.server.core.metrics_process import METRICS_MEDIA_TYPE
 from sca.infer.server.core.probes import add_probes
 
@@ -43,6 +44,7 @@ def add(app: "FastAPI", context: "ServerContext") -> None:
             "voice": info.voice,
             "follows_prompt": info.follows_prompt,
             "hears_words": info.hears_words,
+            "generation": list(GenerationOptions.names()) if info.follows_generation else [],
             "produces_audio": info.produces_audio,
             "examples": list(info.examples),
             "chunk_ms": float(settings.grid.chunk_s * 1000),

@@ -1,8 +1,8 @@
 """`WS /ws/pcm16`: raw PCM16 in, JSON and PCM16 out.
 
 A client may first send JSON options, in one message or several: `{"prompt"}`, `{"voice"}`, `{"frames_per_chunk"}`,
-`{"frame_hz"}`, `{"resume"}`. It then sends audio as binary messages of any size, int16 little-endian mono at 16 kHz. Later text
-messages are `{"type": "interrupt"}`, `{"type": "end"}` and `{"type": "ack"}`.
+`{"frame_hz"}`, `{"resume"}`, `{"generation"}`. It then sends audio as binary messages of any size, int16 little-endian
+mono at 16 kHz. Later text messages are `{"type": "interrupt"}`, `{"type": "end"}` and `{"type": "ack"}`.
 """
 
 import json
@@ -248,7 +248,8 @@ class Pcm16Connection(Connection):
 
     async def _handle_audio(self, data: bytes) -> None:
         if self._source is None:
-            self._source = self._start_session(self._prompt, voice=self._options.voice)
+            generation = self._options.options
+            self._source = self._start_session(self._prompt, voice=self._options.voice, generation=generation)
         if self._half_sample:
             data = self._half_sample + data
         whole = len(data) // 2 * 2
@@ -276,7 +277,7 @@ class Pcm16Connection(Connection):
                     self._source.close()
             case "start":
                 raise BadMessageError(
-                    "prompt, voice, frames_per_chunk, frame_hz, resume and audio must precede the first audio"
+                    "prompt, voice, frames_per_chunk, frame_hz, resume, audio and generation must precede the first audio"
                 )
             case _:
                 raise BadMessageError(
@@ -295,6 +296,9 @@ class Pcm16Connection(Connection):
         voice = self._options.voice
         if voice is not None and (problem := self._context.engine.info.voice_problem(voice)):
             raise BadMessageError(f"voice: {problem}")
+        unfollowed = self._context.engine.info.generation_problem(self._options.options)
+        if unfollowed is not None and "generation" in fields:
+            self._send({"type": "warning", "reason": "unsupported_settings", "message": unfollowed})
         self._grid = self._options.grid(self._context.settings.grid)
         if self._options.resume and not self._resumable:
             self._enable_resume()

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sca.errors import GridError
+from sca.errors import ConfigError, GridError
 from sca.infer.frames import AnswerTiming, AudioOutput, ControlFrame, ErrorFrame, Lag, TurnEnd
+from sca.infer.generation import GenerationOptions, read_generation
 from sca.infer.server.core.json_input import read_json
 from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS, shortened
 from sca.units import SPOKEN_HZ, Grid, seconds_to_samples
@@ -46,6 +47,7 @@ class SessionOptions(_ClientMessage):
         resume: Whether the client wants to be able to resume the session.
         voice: The voice; one that `GET /api/engine` lists.
         audio: Whether the client gets spoken audio. If not, it gets no binary messages.
+        generation: Options for turn-taking, text and voice; see `GenerationOptions`.
     """
 
     prompt: str | None = Field(None, max_length=MAX_PROMPT_CHARACTERS)
@@ -54,6 +56,19 @@ class SessionOptions(_ClientMessage):
     resume: bool = False
     voice: str | None = Field(None, max_length=200)
     audio: bool = True
+    generation: dict[str, object] = Field(default_factory=dict)
+
+    @property
+    def options(self) -> GenerationOptions:
+        """The options of `generation`.
+
+        Raises:
+            BadMessageError: An option does not exist, or its value is not valid.
+        """
+        try:
+            return read_generation(self.generation)
+        except ConfigError as error:
+            raise BadMessageError(shortened(error.message)) from error
 
     def grid(self, default: Grid) -> Grid:
         """Return the chosen grid.

@@ -16,11 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 from typing_extensions import override
 
+from sca.errors import ConfigError
 from sca.infer.frames import AudioOutput, ControlFrame, Interrupt, TurnEnd
+from sca.infer.generation import read_generation_texts
 from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS, shortened
 from sca.infer.server.core.security import twilio_signature
 from sca.infer.server.ws.audio_codec import WIRE_HZ, WireDecoder, WireEncoder
-from sca.infer.server.ws.connection import Connection, add_websocket
+from sca.infer.server.ws.connection import Connection, add_websocket, logger
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -169,8 +171,14 @@ class _TwilioConnection(Connection):
         voice = start.custom_parameters.get("voice")
         if voice is not None and (problem := self._context.engine.info.voice_problem(voice)):
             raise _BadMessageError(problem)
+        try:
+            generation = read_generation_texts(start.custom_parameters)
+        except ConfigError as error:
+            raise _BadMessageError(shortened(error.message)) from error
+        if (unfollowed := self._context.engine.info.generation_problem(generation)) is not None:
+            logger.warning("session %s: %s", self._slot.id, unfollowed)  # the protocol has no message for it
         self._stream_sid = start.stream_sid
-        self._source = self._start_session(prompt, voice=voice)
+        self._source = self._start_session(prompt, voice=voice, generation=generation)
 
     # Sending
 

@@ -15,6 +15,7 @@ from sca.errors import ScaError
 from sca.infer.clock import Clock, LoopClock
 from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput
+from sca.infer.generation import GenerationOptions
 from sca.infer.interfaces import AudioSink, BaseListener
 from sca.infer.server.core.errors import RequestRejectedError
 from sca.infer.server.core.security import KEY_PROTOCOL, OPENAI_KEY_PROTOCOL
@@ -168,7 +169,11 @@ class Connection(BaseListener, ABC):
         return message
 
     def _start_session(
-        self, prompt: str, turns: Literal["found", "given"] = "found", voice: str | None = None
+        self,
+        prompt: str,
+        turns: Literal["found", "given"] = "found",
+        voice: str | None = None,
+        generation: GenerationOptions | None = None,
     ) -> NetworkSource:
         """Start the session and return its source.
 
@@ -176,8 +181,10 @@ class Connection(BaseListener, ABC):
             prompt: The system prompt.
             turns: See `SessionConfig`.
             voice: See `SessionConfig`.
+            generation: See `SessionConfig`; None for the settings of the engine.
         """
-        config = SessionConfig(session_id=self._slot.id, grid=self._grid, prompt=prompt, turns=turns, voice=voice)
+        options = GenerationOptions() if generation is None else generation
+        config = SessionConfig(self._slot.id, self._grid, prompt, voice, turns=turns, generation=options)
         clock = LoopClock()
         source = NetworkSource(clock, self._grid, self._live)
         published = BroadcastListener(self._context.broadcast, self._slot.id)

@@ -207,7 +207,7 @@ class RealtimeConnection(Connection):
         old, new = self._configured, self._config
         has_begun = self._session is not None
         has_instructions = new.instructions != old.instructions and has_begun
-        has_voice = new.voice != old.voice and has_begun
+        has_voice = (new.voice, new.generation) != (old.voice, old.generation) and has_begun
         if new.engine.takes_text:
             if (
                 has_instructions
@@ -225,13 +225,13 @@ class RealtimeConnection(Connection):
         self._configured = new
 
     def _restart_engine(self) -> None:
-        """Start the engine again with other instructions, unless it has answered with the earlier ones."""
+        """Start the engine again with other settings, unless it has answered with the earlier ones."""
         if not self._responses.has_answered:
             self._drop_session()
             self._input.restart()
             return
         name = self._config.engine.name
-        text = f"the engine {name} has answered with the earlier instructions, and keeps them in this session"
+        text = f"the engine {name} has answered with the earlier settings, and keeps them in this session"
         self._send(warning_event("instructions_too_late", text, "session.instructions"))
 
     def _tell(self, request: Request) -> None:
@@ -330,7 +330,8 @@ class RealtimeConnection(Connection):
     def start_source(self) -> NetworkSource:
         """Start the session of the engine."""
         turns: Literal["found", "given"] = "given" if self._context.engine.info.follows_turns else "found"
-        self._source = self._start_session(self._config.instructions, turns, self._config.chosen_voice)
+        config = self._config
+        self._source = self._start_session(config.instructions, turns, config.chosen_voice, config.generation)
         return self._source
 
     async def wait_until_played(self) -> None:

@@ -10,7 +10,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from sca.errors import ConfigError
 from sca.infer.engine import EngineInfo
+from sca.infer.generation import GenerationOptions, read_generation
 from sca.infer.openai_server import OPENAI_VOICES
 from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS
 from sca.infer.server.protocols.realtime.events import RealtimeError, TurnDetection
@@ -31,8 +33,9 @@ _FORMATS: dict[str, WireAudioFormat] = {
 }
 _WITHOUT_EFFECT = (
     "audio.input.noise_reduction", "audio.output.speed", "include", "parallel_tool_calls",
-    "prompt", "reasoning", "speed", "temperature", "tracing", "truncation",
+    "prompt", "reasoning", "speed", "tracing", "truncation",
 )  # fmt: skip
+_GENERATION = ("sca", "temperature")
 _VOICE = ("audio.output.voice", "voice")
 _NEED_TEXT = ("tools", "tool_choice", "max_output_tokens", "max_response_output_tokens")
 _NEED_RECOGNIZER = ("audio.input.transcription", "input_audio_transcription")
@@ -56,6 +59,7 @@ class RealtimeSession:
         tool_choice: Which of them the model must call.
         max_tokens: The longest answer; None for the limit of the server.
         chosen_voice: The voice that the client has chosen; None without a choice.
+        generation: The options for turn-taking, text and voice that the client has chosen.
         replaced_voice: A voice of OpenAI that the client asked for and the engine does not have; None without one.
     """
 
@@ -72,6 +76,7 @@ class RealtimeSession:
     max_tokens: int | None = None
     chosen_voice: str | None = None
     replaced_voice: str | None = None
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
 
     @property
     def voice(self) -> str:
@@ -93,7 +98,8 @@ class RealtimeSession:
             raise RealtimeError("only sessions of type realtime are supported", param="session.type")
         audio = _section(session, "audio", "session")
         heard, spoken = _section(audio, "input", "session.audio"), _section(audio, "output", "session.audio")
-        new, needs_text = self._with_audio_settings(session, heard, spoken)._with_text_settings(session)
+        new = self._with_audio_settings(session, heard, spoken)._with_generation(session)
+        new, needs_text = new._with_text_settings(session)
         sections = {"": session, "audio.input.": heard, "audio.output.": spoken}
         return new, sorted({*self._ignored(sections), *needs_text})
 
@@ -132,6 +138,20 @@ class RealtimeSession:
             raise RealtimeError(problem, param=param)
         return replace(self, replaced_voice=name)
 
+    def _with_generation(self, session: Mapping[str, object]) -> "RealtimeSession":
+        """Return the settings with the temperature, and with the options in `sca.generation`, a field that is ours."""
+        ours = _section(session, "sca", "session")
+        if ours.keys() - {"generation"}:
+            raise RealtimeError("session.sca has one field, generation", param="session.sca")
+        given, param = _section(ours, "generation", "session.sca"), "session.sca.generation"
+        if session.get("temperature") is not None:
+            given, param = {"text_temperature": session["temperature"], **given}, "session.temperature"
+        try:
+            options = read_generation(given)
+        except ConfigError as error:
+            raise RealtimeError(error.message, param=param) from error
+        return replace(self, generation=self.generation.updated(options)) if self.engine.follows_generation else self
+
     def _with_text_settings(self, session: Mapping[str, object]) -> tuple["RealtimeSession", list[str]]:
         """Return the settings with those fields that concern text, and the fields that the engine cannot obey."""
         new, ignored = self, list[str]()
@@ -160,6 +180,8 @@ class RealtimeSession:
     def _ignored(self, sections: Mapping[str, Mapping[str, object]]) -> list[str]:
         """Return the given fields that have no effect and ask for something else than the default."""
         names = {*_WITHOUT_EFFECT, *([] if self.engine.voices else _VOICE)}
+        if not self.engine.follows_generation:
+            names |= {*_GENERATION}
         if not self.engine.takes_text:
             names |= {*_NEED_TEXT, *_NEED_RECOGNIZER}
         return [
@@ -200,6 +222,7 @@ class RealtimeSession:
             "truncation": "auto",
             "include": None,
             "prompt": None,
+            **({"sca": {"generation": self.generation.chosen}} if self.engine.follows_generation else {}),
         }
 
 
