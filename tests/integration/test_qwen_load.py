@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from sca.config import QwenConfig
 from sca.config.sections.qwen import DEFAULT_MODEL
-from sca.distribution import install_extra
+from sca.distribution import install_extra, install_packages
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
-from sca.infer.engines.qwen_omni.loading import load, requirements
+from sca.infer.engines.qwen_omni.loading import load, quantised, requirements
 from sca.infer.engines.qwen_omni.loading.adapter import check_adapter, merge
 from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, chunk_work, parameters, skeleton
 from sca.infer.engines.qwen_omni.loading.load import load_model
@@ -194,6 +194,64 @@ def test_counts_the_work_of_a_chunk():
     assert four.flops - two.flops == 2 * 2 * once
 
 
+def test_vision_tower_is_not_loaded(tiny_omni, caplog):
+    """It is in the folder, and its weights are neither read nor reported as left over."""
+    model, _ = load_model(config_of(tiny_omni))
+    assert model.thinker.model.visual is None
+    assert "visual" not in caplog.text
+    torch.testing.assert_close(logits_of(model), logits_of(fresh()))
+
+
+# Quantised weights
+
+
+@pytest.mark.parametrize(
+    ("method", "package"),
+    [
+        ("awq", "gptqmodel"),
+        ("gptq", "optimum and gptqmodel"),
+        ("bitsandbytes", "bitsandbytes"),
+        ("compressed-tensors", "compressed-tensors"),
+    ],
+)
+def test_names_the_package_of_quantised_weights(tiny_omni, tmp_path, monkeypatch, method, package):
+    monkeypatch.setattr(quantised, "find_spec", lambda _name: None)
+    settings = {"quant_method": method, "bits": 4, "group_size": 128, "load_in_4bit": True}
+    folder = linked(tiny_omni, tmp_path / "model", config=lambda one: one.update(quantization_config=settings))
+    with pytest.raises(MissingToolError, match=f"are quantised with {method}, which requires {package}$") as refused:
+        load_model(config_of(folder))
+    assert refused.value.hint == install_packages(*package.split(" and "))
+
+
+def test_fp8_weights_are_expanded_on_a_cpu(tiny_omni, tmp_path):
+    """Blocks of 32 × 32 with a scale each. The size on disk is that of the stored weights without the vision tower."""
+    block, weights = 32, load_file(tiny_omni / "model.safetensors")
+    name = "thinker.model.layers.0.self_attn.q_proj.weight"
+    expected = None
+    for key in [one for one in weights if one.startswith("thinker.model.layers.") and one.endswith("proj.weight")]:
+        pieces = weights[key].view(weights[key].shape[0] // block, block, -1, block)
+        scale = pieces.abs().amax((1, 3)) / torch.finfo(torch.float8_e4m3fn).max
+        weights[key] = (pieces / scale[:, None, :, None]).view_as(weights[key]).to(torch.float8_e4m3fn)
+        weights[key.replace("weight", "weight_scale_inv")] = scale
+        if key == name:
+            wide = weights[key].float().view_as(pieces) * scale[:, None, :, None]
+            expected = wide.view_as(weights[key])
+    settings = {"quant_method": "fp8", "weight_block_size": [block, block], "modules_to_not_convert": ["lm_head"]}
+    folder = linked(
+        tiny_omni,
+        tmp_path / "model",
+        without=["model.safetensors"],
+        config=lambda one: one.update(quantization_config=settings),
+    )
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model, _ = load_model(config_of(folder))
+    torch.testing.assert_close(model.thinker.model.language_model.layers[0].self_attn.q_proj.weight.data, expected)
+    sizes = quantised.stored_bytes(str(folder), None)
+    thinker = [one for key, one in weights.items() if key.startswith("thinker.") and ".visual." not in key]
+    assert sizes["thinker"] == sum(one.numel() * one.element_size() for one in thinker)
+    assert set(sizes) == {"thinker", "talker", "code2wav"}
+
+
 # Adapters
 
 
@@ -264,7 +322,7 @@ def test_rejects_adapters_that_do_not_fit(tmp_path):
     save_file(
         {**weights, first.replace("layers.0", "layers.77"): weights[first].clone()}, file, metadata={"format": "pt"}
     )
-    refused("is for another model: 1 of its weights do not exist in it, .*layers.77")
+    refused("is for another model: 1 of its weights do not exist in it: .*layers.77")
     save_file({name: w for name, w in weights.items() if name != first}, file, metadata={"format": "pt"})
     refused("is for another model: 1 of its weights do not exist in it")
     save_file({**weights, first: weights[first][:, :-1].contiguous()}, file, metadata={"format": "pt"})

@@ -33,7 +33,11 @@ class QwenConfig(Section):
         "trained.",
     )
     device_map: str = Field(
-        "auto", min_length=1, description="Device of the weights: auto, cpu, cuda, cuda:1 (accelerate's device_map)."
+        "auto",
+        min_length=1,
+        description="Device of the weights: auto (one GPU if everything fits on it, else stacks), stacks (the thinker on one GPU, "
+        "talker and vocoder on another), cpu, cuda, cuda:1; or a split layer by layer over all GPUs and main memory, which is "
+        "slower: layers, and accelerate's names balanced, balanced_low_0, sequential.",
     )
     torch_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "bfloat16", description="Number format of the weights; auto is the stored format."
@@ -73,12 +77,12 @@ class QwenConfig(Section):
         description="Input of the talker for a text token: embed (its embedding, as in the model's own generate) or hidden:N "
         "(the output of the thinker's N-th layer).",
     )
-    slots: int = Field(
-        0,
+    slots: int | None = Field(
+        None,
         ge=0,
         le=256,
         description="Number of sessions that are stepped together in caches of fixed size, on a GPU as CUDA graphs. "
-        "0: each session alone.",
+        "0: each session alone. Not set: 1 on an NVIDIA GPU, 0 elsewhere, with talker_process, and with a split layer by layer.",
     )
     cuda_graphs: bool = Field(True, description="Run slots on an NVIDIA GPU as CUDA graphs.")
     talker_process: bool = Field(

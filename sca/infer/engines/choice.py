@@ -18,7 +18,15 @@ from sca.models.gpus import Gpu, nvidia_gpus
 if TYPE_CHECKING:
     from sca.config import Settings
 
-__all__ = ["EngineChoice", "EngineOption", "asked_engine", "choose_engine", "engine_options", "simple_engine"]
+__all__ = [
+    "EngineChoice",
+    "EngineOption",
+    "asked_engine",
+    "choose_engine",
+    "engine_options",
+    "simple_engine",
+    "weight_files",
+]
 
 SIMPLE = "parrot"
 """The engine that needs no model."""
@@ -137,7 +145,7 @@ def _qwen_option(settings: "Settings", gpus: Sequence[Gpu]) -> EngineOption:
     missing = [package for package in ("torch", "accelerate") if find_spec(package) is None]
     if missing:
         return EngineOption(name, f"no {' and '.join(missing)}", install_extra("live"))
-    weights = _weights(model, settings.qwen.model_revision)
+    weights = weight_files(model, settings.qwen.model_revision)
     if not weights:
         return EngineOption(name, f"no weights of {model}", f"hf download {model}")
     needed_mib = sum(path.stat().st_size for path in weights) >> 20
@@ -146,7 +154,7 @@ def _qwen_option(settings: "Settings", gpus: Sequence[Gpu]) -> EngineOption:
     return EngineOption(name)
 
 
-def _weights(model: str, revision: str | None) -> list[Path]:
+def weight_files(model: str, revision: str | None) -> list[Path]:
     """Return the files of the weights in a folder or in the cache of the hub; none if they are not complete."""
     folder = Path(model).expanduser()
     index = _file(folder, model, revision, "model.safetensors.index.json")

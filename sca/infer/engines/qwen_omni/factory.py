@@ -6,7 +6,9 @@ from pathlib import Path
 from sca.config import Settings
 from sca.config.trained_format import FORMAT_FILE, check_trained_format, read_trained_format
 from sca.infer.engines.qwen_omni.loading.load import load_model
+from sca.infer.engines.qwen_omni.loading.placement import slots_of
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
+from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.two_process import TwoProcessOmni
 
@@ -22,19 +24,22 @@ def load(settings: Settings) -> QwenOmni:
         settings: `qwen` selects the model and the kind of engine; `duplex` has the token ids and the lead.
 
     Returns:
-        `TwoProcessOmni` with `qwen.talker_process`, `SlotOmni` with `qwen.slots`, otherwise `QwenOmni`.
+        `TwoProcessOmni` with `qwen.talker_process`, `SlotOmni` with slots (`slots_of`), otherwise `QwenOmni`.
 
     Raises:
         ScaError: See `load_model`.
         ConfigError: The settings do not fit the model, or differ from those that it was trained with.
     """
     _check_format(settings)
-    model, tokenizer = load_model(settings.qwen, settings.grid, settings.duplex.tokens_per_chunk)
-    if settings.qwen.talker_process:
-        return TwoProcessOmni(model, tokenizer, settings.qwen, settings.duplex)
-    if settings.qwen.slots:
-        return SlotOmni(model, tokenizer, settings.qwen, settings.duplex)
-    return QwenOmni(model, tokenizer, settings.qwen, settings.duplex)
+    qwen = settings.qwen
+    model, tokenizer = load_model(qwen, settings.grid, settings.duplex.tokens_per_chunk)
+    thinker, talker = device_of(model.thinker.lm_head), device_of(model.talker.codec_head)
+    slots = slots_of(qwen, cuda=thinker.type == "cuda" and thinker == talker)
+    if qwen.talker_process:
+        return TwoProcessOmni(model, tokenizer, qwen, settings.duplex)
+    if slots:
+        return SlotOmni(model, tokenizer, qwen.model_copy(update={"slots": slots}), settings.duplex)
+    return QwenOmni(model, tokenizer, qwen, settings.duplex)
 
 
 def _check_format(settings: Settings) -> None:

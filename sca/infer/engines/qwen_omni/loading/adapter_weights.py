@@ -95,6 +95,9 @@ def sort_weights(model: Module, config: Any, weights: Mapping[str, Tensor]) -> A
     halves: dict[str, dict[str, Tensor]] = {}
     for name, weight in weights.items():
         plain = name.removeprefix(_PREFIX)
+        if ".visual." in plain and model.thinker.model.visual is None:  # the engine does not load the vision tower
+            sorted_.left_out.setdefault("visual", []).append(name)
+            continue
         found = _LORA.match(plain)
         if found is None:
             target = rename(re.sub(r"\.(modules_to_save|original_module)(\.default)?(?=\.)", "", plain))

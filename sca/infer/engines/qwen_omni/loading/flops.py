@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from transformers import PretrainedConfig
 
-__all__ = ["ChunkWork", "cache_values", "chunk_work", "parameters", "skeleton"]
+__all__ = ["ChunkWork", "cache_values", "chunk_work", "parameters", "skeleton", "vocoder_cache_values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ def parameters(module: Module) -> int:
     return sum(weight.numel() for weight in module.parameters())
 
 
-def cache_values(config: PretrainedConfig, context_tokens: int, talker_frames: int) -> int:
-    """Return the number of cached key and value elements of one conversation at full length.
+def cache_values(config: PretrainedConfig, context_tokens: int, talker_frames: int) -> tuple[int, int]:
+    """Return the number of cached key and value elements of one conversation at full length, of thinker and talker.
 
     Args:
         config: The configuration of the model.
@@ -52,14 +52,19 @@ def cache_values(config: PretrainedConfig, context_tokens: int, talker_frames: i
         talker_frames: Maximum number of frames in the cache of the talker.
     """
     thinker, talker = config.thinker_config.text_config, config.talker_config.text_config
-    return sum(
-        2
-        * min(tokens, text.max_position_embeddings)
-        * text.num_hidden_layers
-        * text.num_key_value_heads
-        * text.head_dim
-        for text, tokens in ((thinker, context_tokens), (talker, talker_frames))
-    )
+    return _cached(thinker, context_tokens), _cached(talker, talker_frames)
+
+
+def _cached(text: PretrainedConfig, tokens: int) -> int:
+    cells = 2 * min(tokens, text.max_position_embeddings) * text.num_hidden_layers
+    return int(cells * text.num_key_value_heads * text.head_dim)
+
+
+def vocoder_cache_values(config: PretrainedConfig) -> int:
+    """Return the number of cached key and value elements of the vocoder of one conversation."""
+    vocoder = config.code2wav_config
+    head = getattr(vocoder, "head_dim", None) or vocoder.hidden_size // vocoder.num_attention_heads
+    return int(2 * vocoder.sliding_window * vocoder.num_hidden_layers * vocoder.num_key_value_heads * head)
 
 
 def chunk_work(model: Module, grid: Grid, text_tokens: int) -> ChunkWork:

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sca.config import QwenConfig
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
 from sca.infer.engines.qwen_omni.loading.adapter import check_adapter, merge
-from sca.infer.engines.qwen_omni.loading.requirements import check_installed, check_memory, check_placement
+from sca.infer.engines.qwen_omni.loading.memory import place
+from sca.infer.engines.qwen_omni.loading.model_class import speaking_model
+from sca.infer.engines.qwen_omni.loading.placement import LAYERED, check_placement, remove_hooks
+from sca.infer.engines.qwen_omni.loading.quantised import quantisation_of
+from sca.infer.engines.qwen_omni.loading.requirements import check_installed
 from sca.infer.engines.qwen_omni.loading.self_check import check_audio_tower
 from sca.textutil import first_line
 from sca.tokenizer import TextTokenizer, load_tokenizer
@@ -43,6 +47,7 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
     """
     check_installed("torch", "transformers", "accelerate")
     import torch
+    from transformers import Qwen3OmniMoeConfig
 
     check_placement(qwen.device_map)
     adapter = None if qwen.adapter is None else Path(qwen.adapter).expanduser()
@@ -55,19 +60,22 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
     # First, because it is small: an unreachable hub is reported within seconds.
     tokenizer = load_tokenizer(qwen.model_id, revision=qwen.model_revision)
     where = str(folder) if local else qwen.model_id
-    config = _loaded("Qwen3OmniMoeConfig", where, qwen, local=local)
+    config = _loaded(Qwen3OmniMoeConfig, where, qwen, local=local)
     if not config.enable_audio_output:
         raise InputError(f"the model {where} does not have a talker (enable_audio_output is false)")
-    check_memory(config, qwen, Grid() if grid is None else grid, text_tokens)
+    device_map = place(config, qwen, Grid() if grid is None else grid, text_tokens)
     model = _loaded(
-        "Qwen3OmniMoeForConditionalGeneration",
+        speaking_model(),
         where,
         qwen,
         local=local,
+        method=quantisation_of(config),
         dtype=qwen.torch_dtype,
-        device_map=qwen.device_map,
+        device_map=device_map,
         attn_implementation=qwen.attn_implementation,
     ).eval()
+    if qwen.device_map not in LAYERED:
+        remove_hooks(model)
     model.code2wav.to(getattr(torch, qwen.vocoder_dtype))
     if adapter is not None:
         merge(model, adapter)
@@ -99,12 +107,10 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder} lacks weights: {', '.join(missing)} missing", hint="copy or download it again")
 
 
-def _loaded(kind: str, where: str, qwen: QwenConfig, *, local: bool, **more: Any) -> Any:
-    """Call `from_pretrained` of a class of transformers, and map its exceptions."""
-    import transformers
-
+def _loaded(kind: Any, where: str, qwen: QwenConfig, *, local: bool, method: str | None = None, **more: Any) -> Any:
+    """Call `from_pretrained` of a class of transformers, and map its exceptions. `method` is that of quantised weights."""
     try:
-        return getattr(transformers, kind).from_pretrained(
+        return kind.from_pretrained(
             where,
             revision=None if local else qwen.model_revision,
             local_files_only=local,
@@ -112,6 +118,10 @@ def _loaded(kind: str, where: str, qwen: QwenConfig, *, local: bool, **more: Any
             **more,
         )
     except ImportError as error:
+        if method is not None and "flash" not in str(error).lower():
+            raise MissingToolError(
+                f"the weights of {where} are quantised with {method}: {first_line(error)}"
+            ) from error
         raise MissingToolError(f"qwen.attn_implementation {qwen.attn_implementation}: {first_line(error)}") from error
     except OSError as error:
         if local:
@@ -121,4 +131,5 @@ def _loaded(kind: str, where: str, qwen: QwenConfig, *, local: bool, **more: Any
     except Exception as error:
         if "attn_implementation" in str(error):
             raise ConfigError(f"qwen.attn_implementation {qwen.attn_implementation}: {first_line(error)}") from error
-        raise InputError(f"the model {where} cannot be loaded: {first_line(error)}") from error
+        quantised = "" if method is None else f", which is quantised with {method},"
+        raise InputError(f"the model {where}{quantised} cannot be loaded: {first_line(error)}") from error

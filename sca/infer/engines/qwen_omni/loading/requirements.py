@@ -12,17 +12,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sca.config import QwenConfig
 from sca.distribution import install_extra
 from sca.errors import ConfigError, MissingToolError
-from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, cache_values, chunk_work, parameters, skeleton
+from sca.infer.engines.qwen_omni.loading.demand import Demand
+from sca.infer.engines.qwen_omni.loading.flops import ChunkWork
+from sca.infer.engines.qwen_omni.loading.placement import gb
 from sca.units import Grid
 
 if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
-__all__ = ["Speed", "check_installed", "check_memory", "check_placement", "measure", "pace"]
+__all__ = ["Speed", "check_installed", "check_main_memory", "dtype_of", "measure", "pace", "speed_without_gpu"]
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,6 @@ FLOORS = {"transformers": "5.21", "peft": "0.18"}
 """The lowest versions of the extra live: the modules of the thinker have other names before 5.21, and earlier versions of peft do
 not import with transformers 5."""
 
-_AUTOMATIC = ("auto", "balanced", "balanced_low_0", "sequential")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -77,79 +77,41 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:2])
 
 
-def check_placement(device_map: str) -> None:
-    """Check that the device exists.
+def check_main_memory(model_id: str, need: Demand, gpus: int, dtype: torch.dtype) -> None:
+    """Check that the model fits into main memory, or with a split layer by layer also on the GPUs.
 
     Args:
-        device_map: A device, or one of the automatic placements of accelerate.
-
-    Raises:
-        ConfigError: This machine does not have the device.
-    """
-    import torch
-
-    if device_map in _AUTOMATIC:
-        return
-    try:
-        device = torch.device(device_map)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"qwen.device_map is {device_map}, which is not a device",
-            hint="use auto, cpu, cuda or cuda:1, for example",
-        ) from error
-    if device.type == "cuda":
-        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if found <= (device.index or 0):
-            has = (
-                "this machine does not have an NVIDIA GPU"
-                if not found
-                else f"the last of the {found} GPUs is cuda:{found - 1}"
-            )
-            raise ConfigError(f"qwen.device_map is {device_map}, but {has}", hint="set it to auto, or to cpu (slow)")
-    elif device.type not in ("cpu", "mps") or (device.type == "mps" and not torch.backends.mps.is_available()):
-        raise ConfigError(
-            f"qwen.device_map is {device_map}, which cannot run this engine", hint="use auto, cpu or cuda"
-        )
-
-
-def check_memory(config: PretrainedConfig, qwen: QwenConfig, grid: Grid, text_tokens: int) -> None:
-    """Check that the model fits into memory. Warn if it runs without a GPU, or partly in main memory.
-
-    Args:
-        config: The configuration of the model.
-        qwen: The settings.
-        grid: The grid of a session.
-        text_tokens: Text tokens per chunk.
+        model_id: The model, for the message.
+        need: What the whole model needs.
+        gpus: Free memory of the GPUs that are used, in bytes.
+        dtype: The dtype of the weights.
 
     Raises:
         ConfigError: The model and one conversation do not fit.
     """
-    dtype = _dtype(config, qwen.torch_dtype)
-    model = skeleton(config)
-    vocoder = parameters(model.code2wav)
-    weights = (parameters(model) - vocoder) * dtype.itemsize + vocoder * _dtype(config, qwen.vocoder_dtype).itemsize
-    talk = cache_values(config, qwen.context_tokens, qwen.talker_context_frames) * dtype.itemsize
-    gpus, host = _free(qwen.device_map)
-    free = sum(gpus) + host
-    if weights + talk > free:
-        where = "on the GPUs and in main memory" if gpus and host else "on the GPU" if gpus else "in main memory"
+    free = gpus + _main_memory()
+    if need.least > free:
+        where = "on the GPUs and in main memory" if gpus else "in main memory"
         raise ConfigError(
-            f"{qwen.model_id} needs {_gb(weights + talk)} in {_name(dtype)} (weights {_gb(weights)}, a conversation {_gb(talk)}), "
-            f"but {_gb(free)} are free {where}",
-            hint="use a larger machine or more GPUs (qwen.device_map=auto)"
-            + (", or qwen.torch_dtype=bfloat16" if dtype.itemsize > 2 else ""),
+            f"{model_id} needs {gb(need.least)} in {_name(dtype)} (weights {gb(need.weights)}, a conversation "
+            f"{gb(need.caches)}), but {gb(free)} are free {where}",
+            hint="use a larger machine or more GPUs" + (", or qwen.torch_dtype=bfloat16" if dtype.itemsize > 2 else ""),
         )
-    if not gpus:
-        log.warning(_without_gpu(chunk_work(model, grid, text_tokens), dtype, grid))
-    elif weights + talk > sum(gpus):
+    if gpus and need.least > gpus:
         log.warning(
             "%s of the model do not fit on the GPUs and are placed in main memory, which is too slow for a conversation",
-            _gb(weights + talk - sum(gpus)),
+            gb(need.least - gpus),
         )
 
 
-def _without_gpu(work: ChunkWork, dtype: torch.dtype, grid: Grid) -> str:
-    """Return the line of `pace`, and whether another dtype would be faster."""
+def speed_without_gpu(work: ChunkWork, dtype: torch.dtype, grid: Grid) -> str:
+    """Return the line of `pace`, and whether another dtype would be faster.
+
+    Args:
+        work: The work of a chunk.
+        dtype: The dtype of the weights.
+        grid: The grid.
+    """
     import torch
 
     speed = measure(dtype)
@@ -173,7 +135,7 @@ def pace(work: ChunkWork, speed: Speed, dtype: torch.dtype, grid: Grid) -> str:
     least_s, chunk_s, weights = _least_s(work, speed, dtype), float(grid.chunk_s), work.weights * dtype.itemsize
     return (
         f"a chunk of {chunk_s:g} s takes about {least_s:.2g} s or more on this processor, {least_s / chunk_s:.2g} times its "
-        f"duration: {_gb(weights)} of weights are read, at {_gb(speed.read_bytes)}/s, for "
+        f"duration: {gb(weights)} of weights are read, at {gb(speed.read_bytes)}/s, for "
         f"{work.flops / 1e9:.3g} GFLOP, at {speed.flops / 1e9:.3g}/s in {_name(dtype)} (measured just now)"
     )
 
@@ -199,24 +161,12 @@ def _seconds(do: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _dtype(config: PretrainedConfig, name: str) -> torch.dtype:
+def dtype_of(config: PretrainedConfig, name: str) -> torch.dtype:
     """Return the dtype of the weights; for auto, the dtype in the configuration."""
     import torch
 
     found = getattr(torch, name) if name != "auto" else config.dtype
     return torch.float32 if found is None else found
-
-
-def _free(device_map: str) -> tuple[list[int], int]:
-    """Return the free bytes of the usable GPUs, and of main memory if the placement can use it."""
-    import torch
-
-    if device_map.startswith("cuda"):
-        return [torch.cuda.mem_get_info(torch.device(device_map))[0]], 0
-    gpus = []
-    if device_map in _AUTOMATIC and torch.cuda.is_available():
-        gpus = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
-    return gpus, _main_memory()
 
 
 def _main_memory() -> int:
@@ -233,7 +183,3 @@ def _main_memory() -> int:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _gb(count: float) -> str:
-    return f"{count / 1e9:.3g} GB" if count >= 1e8 else f"{count / 1e6:.3g} MB"

@@ -54,7 +54,7 @@ class SlotOmni(QwenOmni):
                 hint="set qwen.conditioning to embed, or qwen.carry_second_token to false",
             )
         self.info = replace(self.info, follows_generation=False)
-        self.slots = qwen.slots
+        self.slots = qwen.slots or 1
         self._free = list(range(self.slots))
         self._grid: Grid | None = None
 

@@ -1,0 +1,90 @@
+"""Check that a model fits on the devices of this machine, and choose them, before it is loaded."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from sca.config import QwenConfig
+from sca.infer.engines.qwen_omni.loading.demand import Demand, Workload, demands
+from sca.infer.engines.qwen_omni.loading.flops import chunk_work, skeleton
+from sca.infer.engines.qwen_omni.loading.placement import LAYERED, Gpu, choose_placement, free_gpus, slots_of
+from sca.infer.engines.qwen_omni.loading.quantised import check_quantisation, quantisation_of, stored_bytes
+from sca.infer.engines.qwen_omni.loading.requirements import check_main_memory, dtype_of, speed_without_gpu
+from sca.units import Grid
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig
+
+__all__ = ["place"]
+
+log = logging.getLogger(__name__)
+
+_FP8_FROM = (8, 9)
+"""transformers expands FP8 weights to bfloat16 on a CPU and on older GPUs."""
+_GROUPED_ON = ((9, 0), (10, 0))
+"""torch multiplies all experts in one call there, in bfloat16 and without synchronisation."""
+
+
+def place(config: PretrainedConfig, qwen: QwenConfig, grid: Grid, text_tokens: int) -> str | dict[str, str]:
+    """Choose the device map of a model. Warn if it runs without a GPU, or partly in main memory.
+
+    Args:
+        config: The configuration of the model.
+        qwen: The settings.
+        grid: The grid of a session.
+        text_tokens: Text tokens per chunk.
+
+    Returns:
+        The device map for `from_pretrained`.
+
+    Raises:
+        ConfigError: The model and its conversations do not fit.
+        MissingToolError: A package that its quantised weights need is not installed.
+    """
+    dtype, gpus = dtype_of(config, qwen.torch_dtype), free_gpus(qwen.device_map)
+    stored, slots = _stored(config, qwen, gpus), slots_of(qwen, cuda=bool(gpus))
+
+    model = skeleton(config)
+
+    def needed(slots: int) -> tuple[Demand, Demand]:
+        return demands(model, qwen, grid, _workload(config, qwen, slots, gpus, dtype), dtype, stored)
+
+    if gpus and qwen.device_map not in LAYERED:
+        return choose_placement(qwen, gpus, slots, needed).device_map
+    thinker, talker = needed(slots)
+    check_main_memory(qwen.model_id, thinker + talker, sum(one.free for one in gpus), dtype)
+    if not gpus:
+        log.warning(speed_without_gpu(chunk_work(model, grid, text_tokens), dtype, grid))
+    return LAYERED.get(qwen.device_map, qwen.device_map)
+
+
+def _stored(config: PretrainedConfig, qwen: QwenConfig, gpus: list[Gpu]) -> dict[str, int] | None:
+    """Check the packages of quantised weights, and return the size of each part as it is on the device."""
+    method = quantisation_of(config)
+    if method is None:
+        return None
+    check_quantisation(qwen.model_id, method, cuda=bool(gpus))
+    if method == "fp8" and not (gpus and all(one.capability >= _FP8_FROM for one in gpus)):
+        return None
+    return stored_bytes(qwen.model_id, qwen.model_revision)
+
+
+def _workload(config: PretrainedConfig, qwen: QwenConfig, slots: int, gpus: list[Gpu], dtype: torch.dtype) -> Workload:
+    """Return what runs: a graph for each power of two of slots and of cells from 1024 on."""
+    import torch
+
+    if not (slots and gpus and qwen.cuda_graphs):
+        return Workload(slots)
+    batches = (slots - 1).bit_length() + 1
+    counts = (
+        batches * max(1, (min(tokens, part.text_config.max_position_embeddings) - 1).bit_length() - 9)
+        for part, tokens in (
+            (config.thinker_config, qwen.context_tokens),
+            (config.talker_config, qwen.talker_context_frames),
+        )
+    )
+    thinker, talker = counts
+    grouped = dtype == torch.bfloat16 and all(one.capability in _GROUPED_ON for one in gpus)
+    return Workload(slots, (thinker, talker), gathers=not grouped)
