@@ -9,6 +9,7 @@
 """
 
 import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ def cut_video(count=8, size=(90, 160)):
 
 
 def run(session, frames, **fields):
-    """Return the pieces of one cycle per frame; frames are also given to `see`, as engines with `every_frame` need."""
+    """Return the pieces of one cycle per frame; frames are also given to `see`, as engines with `every_frame` need.
+    The fields are those of the request.
+    """
     pieces = []
     for cycle, frame in enumerate(frames):
         session.see(frame)
@@ -40,7 +43,9 @@ def run(session, frames, **fields):
 
 
 class WatchContract:
-    """See the module."""
+    """See the module. `fields` are those of all requests, such as `max_tokens` for slow engines."""
+
+    fields: ClassVar[dict] = {}
 
     @pytest.fixture
     def pictures(self):
@@ -62,7 +67,7 @@ class WatchContract:
 
     def test_pieces_are_valid_and_about_seen_pictures(self, engine, session, pictures):
         frames = frames_of(pictures)
-        pieces = run(session, frames, instruction="Comment on the match.")
+        pieces = run(session, frames, instruction="Comment on the match.", **self.fields)
         assert "".join(p.text for p in pieces if isinstance(p, TextPiece)).strip()
         times = {frame.time_us for frame in frames} | {None}
         for piece in pieces:
@@ -82,21 +87,21 @@ class WatchContract:
         before = [p.copy() for p in pictures]
         for p in pictures:
             p.setflags(write=False)
-        run(session, frames_of(pictures))
+        run(session, frames_of(pictures), **self.fields)
         for one, other in zip(pictures, before, strict=True):
             np.testing.assert_array_equal(one, other)
 
     def test_any_size_of_picture(self, session):
         for first, size in enumerate([(1, 1), (2, 300), (333, 35)]):
-            run(session, frames_of([np.full((*size, 3), 90, np.uint8)], first=first))
+            run(session, frames_of([np.full((*size, 3), 90, np.uint8)], first=first), **self.fields)
 
     def test_sessions_share_no_state(self, engine, pictures):
         frames = frames_of(pictures)
         one, other = engine.open(), engine.open()
-        alone = run(one, frames)
-        assert [type(p) for p in run(other, frames)] == [type(p) for p in alone]
+        alone = run(one, frames, **self.fields)
+        assert [type(p) for p in run(other, frames, **self.fields)] == [type(p) for p in alone]
         one.close()
-        run(other, frames_of(pictures[:1], first=100))
+        run(other, frames_of(pictures[:1], first=100), **self.fields)
         other.close()
 
     def test_cancel_ends_the_answer(self, session, pictures):
@@ -104,7 +109,7 @@ class WatchContract:
         session.cancel()  # nothing is in progress
         for cycle, frame in enumerate(frames):
             session.see(frame)
-            answer = session.answer(WatchRequest(cycle, (frame,)))
+            answer = session.answer(WatchRequest(cycle, (frame,), **self.fields))
             if next(answer, None) is not None:
                 break
         other = threading.Thread(target=session.cancel)
@@ -112,14 +117,14 @@ class WatchContract:
         other.join()
         assert len([p for p in answer if isinstance(p, TextPiece)]) <= 1
         later = frames_of(pictures, first=100)
-        assert run(session, later)  # the next cycle is not cancelled
+        assert run(session, later, **self.fields)  # the next cycle is not cancelled
 
     def test_closed_iterator_ends_the_answer(self, session, pictures):
         frames = frames_of(pictures)
-        answer = session.answer(WatchRequest(0, tuple(frames)))
+        answer = session.answer(WatchRequest(0, tuple(frames), **self.fields))
         next(answer, None)
         answer.close()
-        assert run(session, frames_of(pictures, first=100))
+        assert run(session, frames_of(pictures, first=100), **self.fields)
 
     def test_close_twice_and_not_after(self, session, pictures):
         session.close()

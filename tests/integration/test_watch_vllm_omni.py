@@ -53,7 +53,7 @@ class TestVllmOmniVoice(WatchContract):
     @pytest.fixture
     def engine(self):
         with VideoServer() as server:
-            yield engine_at(server.url, server_voice=True)
+            yield engine_at(server.url, own_voice=True)
 
 
 def test_pictures_are_sent_once_and_the_model_sees_the_newest(open_at):
@@ -75,7 +75,7 @@ def test_pictures_are_sent_once_and_the_model_sees_the_newest(open_at):
 
 def test_speech_of_the_server(open_at):
     with VideoServer(["answer", "mute"]) as server:
-        session = open_at(server.url, server_voice=True, stall_timeout_s=0.2)
+        session = open_at(server.url, own_voice=True, stall_timeout_s=0.2)
         sound = [p for p in pieces(session) if isinstance(p, AudioPiece)]
         assert [(len(p.samples), p.sample_rate, p.samples.dtype) for p in sound] == [(2400, 24_000, np.float32)] * 2
         assert text_of(pieces(session)) == BRIGHT  # and no sound: that is how it ends

@@ -42,8 +42,9 @@ class VisionConfig(Section):
         description="The server of the engine openai holds the session (header x-streaming-session): pictures are sent "
         "once.",
     )
-    server_voice: bool = Field(
-        False, description="Let the model of the engine vllm-omni speak, instead of the voice of `--voice`."
+    own_voice: bool = Field(
+        False,
+        description="Let the model speak by its own voice (vllm-omni, MiniCPM-o 4.5), instead of the voice of `--voice`.",
     )
     picture_side: int = Field(
         768, ge=64, le=8192, description="Longest side of the pictures that a model is given, in pixels."
@@ -87,6 +88,8 @@ class VisionConfig(Section):
         description="Folder of the vocoder of MiniCPM-o 4.5. Not set: assets/token2wav of the checkpoint.",
     )
     ref_audio: Annotated[Path | None, BeforeValidator(as_path)] = Field(
-        None, description="WAV file with a few seconds of the voice that MiniCPM-o 4.5 speaks like."
+        None,
+        description="Recording of the voice that MiniCPM-o 4.5 speaks like, some seconds long. Not set: the one in assets of the "
+        "checkpoint.",
     )
     vocoder_float16: bool = Field(False, description="Run the vocoder of MiniCPM-o 4.5 in float16 instead of float32.")

@@ -19,6 +19,7 @@ __all__ = ["load_watch_engine", "watch_engine_names"]
 
 _BUILTIN_MODULES = {
     "describe": "sca.watch.engines.describe.engine",
+    "minicpm": "sca.watch.engines.minicpm.engine",
     "openai": "sca.watch.engines.openai",
     "vllm-omni": "sca.watch.engines.vllm_omni",
 }

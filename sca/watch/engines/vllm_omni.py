@@ -1,7 +1,7 @@
 """The engine `vllm-omni`: the video chat of a vLLM-Omni server, over its WebSocket `/v1/video/chat/stream`.
 
 A session of the server is configured once, receives pictures as they come, and answers a query with text and, with
-`vision.server_voice`, speech at 24 kHz. The protocol has no message that ends an answer, and none that marks the end of an
+`vision.own_voice`, speech at 24 kHz. The protocol has no message that ends an answer, and none that marks the end of an
 answer without sound. So `cancel` closes the connection, which stops the generation; the next request opens another one.
 
 Source: vllm_omni/entrypoints/openai/{serving_video_stream,video_stream_base}.py of the wheel 0.30.0.
@@ -89,7 +89,7 @@ class VllmOmniVision(WatchEngine):
             name="vllm-omni",
             summary=f"{self._vision.model or 'The model'} of a vLLM-Omni server, by its video chat",
             device=self._url,
-            speaks=self._vision.server_voice,
+            speaks=self._vision.own_voice,
             asks=True,
             max_side=self._vision.picture_side,
         )
@@ -177,7 +177,7 @@ class _VllmOmniSession(WatchSession):
             frames = min(max(_LEAST_FRAMES, len(request.frames)), _MOST_FRAMES)
             sampling = {"temperature": self._vision.temperature, "max_tokens": request.max_tokens}
             config: dict[str, object] = {
-                "modalities": ["text", "audio"] if self._vision.server_voice else ["text"],
+                "modalities": ["text", "audio"] if self._vision.own_voice else ["text"],
                 "num_frames": frames,
                 "max_frames": frames,
                 "system_prompt": system,
@@ -254,7 +254,7 @@ class _VllmOmniSession(WatchSession):
                     yield from text.add(str(message.get("text") or ""))
                 yield from text.end()
                 is_text_done, wait_s = True, wait_s if has_sound else _NO_SOUND_S
-                if not self._vision.server_voice:
+                if not self._vision.own_voice:
                     return
             elif kind == "response.output_audio.delta":
                 has_sound = True
