@@ -23,8 +23,9 @@ _SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r
 class VideoServer:
     """Serves one test video of 2 s with 25 pictures per second, at the speed of playback.
 
-    `http://…/mjpeg`, `/mjpeg-bare` (parts without a length), `/live.m3u8`, `/vod.m3u8`, `/video.mp4`, `/private.mp4` (user
-    and password), `/hang` (accepts, and sends nothing), and any `rtsp://` address, as MPEG-TS over TCP.
+    `http://…/mjpeg`, `/mjpeg-bare` (parts without a length), `/live.m3u8`, `/vod.m3u8`, `/files.m3u8` (names a file of this
+    machine), `/video.mp4`, `/private.mp4` (user and password), `/hang` (accepts, and sends nothing), and any `rtsp://` address, as
+    MPEG-TS over TCP.
     """
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -33,6 +34,7 @@ class VideoServer:
         self._mp4 = make_video(folder / "video.mp4", 50).read_bytes()
         self._ts = make_video(folder / "video.ts", 50).read_bytes()
         self._jpegs = _jpegs(make_video(folder / "video.avi", 50))
+        self.other_file = folder / "video.ts"
         self._playlists = itertools.count()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -98,6 +100,9 @@ class VideoServer:
             self._send_motion_jpeg(connection, with_length=name == "mjpeg")
         elif name == "hang":
             self._dead.wait()
+        elif name == "files.m3u8":
+            playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\nfile:{self.other_file}\n#EXT-X-ENDLIST\n"
+            _respond(connection, playlist.encode(), "application/vnd.apple.mpegurl")
         elif name.endswith(".m3u8"):
             _respond(connection, self._playlist(live=name == "live.m3u8").encode(), "application/vnd.apple.mpegurl")
         elif name.startswith("segment"):

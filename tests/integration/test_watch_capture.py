@@ -172,6 +172,18 @@ def test_streams(server, path):
     captured.close()
 
 
+def test_a_stream_opens_no_files_of_this_machine(server):
+    assert open_and_close(str(server.other_file)).seconds == 2
+    with pytest.raises((InputError, UpstreamError)):
+        open_and_close(server.url("files.m3u8"))
+
+
+def open_and_close(address: str):
+    source = open_source(address)
+    source.release()
+    return source.info
+
+
 def test_a_refused_password_says_where_to_give_it(server):
     with pytest.raises(
         UpstreamError, match=r"private.mp4 cannot be read \(.*(Unauthorized|[Aa]uthorization)"

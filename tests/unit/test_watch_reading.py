@@ -119,6 +119,14 @@ def test_motion_jpeg_is_passed_on_unless_too_large(tmp_path):
     assert not is_whole_jpeg(stored[0] + stored[1])
 
 
+def test_rich_pictures_are_held_below_the_rate(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 120, 160, 3), np.uint8)
+    path = make_video(tmp_path / "a.mkv", noise, codec="ffv1", pixels="yuv420p")
+    sizes = [len(picture.jpeg) for picture in pictures(path, display_bytes_per_s=200_000)]
+    assert sum(sizes[:10]) * 2.5 > 200_000
+    assert 100_000 < sum(sizes[-25:]) <= 200_000
+
+
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "bmp", "tiff"])
 def test_a_file_with_one_picture_is_a_source_of_one(tmp_path, kind):
     path = tmp_path / f"a%03d.{kind}"
