@@ -103,7 +103,12 @@ def test_qwen_omni_needs_a_gpu_and_complete_weights_that_fit(tmp_path, monkeypat
     assert _qwen_option(used, [gpu]).problem == f"no weights of {tmp_path}"
     (tmp_path / "2.bin").write_bytes(bytes(2 << 20))
     assert _qwen_option(used, [gpu]).problem == "its weights have 3 MiB, and the GPU 2 MiB"
-    assert _qwen_option(used, [gpu, gpu]).problem is None
+    assert _qwen_option(used, [gpu, gpu]).place == "the thinker on one GPU, talker and vocoder on another"
+    assert _qwen_option(used, [gpu, Gpu("H200", 3, "1.0")]).place == "on one GPU (H200)"
+    small = Gpu("T4", 1, "1.0")
+    assert _qwen_option(used, [small] * 4).problem == "its weights have 3 MiB, and the two largest GPUs 2 MiB"
+    choice = choose_engine(settings(), lambda _: [EngineOption("qwen-omni", place="on one GPU (H200)")])
+    assert choice.found == "qwen-omni, the best that can run here, on one GPU (H200)"
     monkeypatch.setattr("sca.infer.engines.choice.find_spec", lambda name: None)
     assert _qwen_option(used, [gpu]).fix == install_extra("live")
 

@@ -49,11 +49,13 @@ class EngineOption:
         name: The engine.
         problem: What is missing; None if it can run.
         fix: What to install or to fetch; None if that does not help.
+        place: The GPUs that it would use; None if it needs none.
     """
 
     name: str
     problem: str | None = None
     fix: str | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def choose_engine(
         return asked
     found = (engine_options if options is None else options)(settings)
     first = next(place for place, option in enumerate(found) if option.problem is None)
-    return EngineChoice(found[first].name, "the best that can run here", tuple(found[:first]))
+    place = "" if found[first].place is None else f", {found[first].place}"
+    return EngineChoice(found[first].name, f"the best that can run here{place}", tuple(found[:first]))
 
 
 def engine_options(settings: "Settings") -> list[EngineOption]:
@@ -149,9 +152,14 @@ def _qwen_option(settings: "Settings", gpus: Sequence[Gpu]) -> EngineOption:
     if not weights:
         return EngineOption(name, f"no weights of {model}", f"hf download {model}")
     needed_mib = sum(path.stat().st_size for path in weights) >> 20
-    if needed_mib > (total_mib := sum(gpu.memory_mib for gpu in gpus)):
-        return EngineOption(name, f"its weights have {needed_mib} MiB, and the GPU {total_mib} MiB")
-    return EngineOption(name)
+    by_size = sorted(gpus, key=lambda gpu: -gpu.memory_mib)
+    usable_mib = [gpu.memory_mib for gpu in by_size[:2]]
+    if needed_mib <= usable_mib[0]:
+        return EngineOption(name, place=f"on one GPU ({by_size[0].name})")
+    if needed_mib > sum(usable_mib):
+        has = f"the GPU {usable_mib[0]} MiB" if len(gpus) == 1 else f"the two largest GPUs {sum(usable_mib)} MiB"
+        return EngineOption(name, f"its weights have {needed_mib} MiB, and {has}")
+    return EngineOption(name, place="the thinker on one GPU, talker and vocoder on another")
 
 
 def weight_files(model: str, revision: str | None) -> list[Path]:
