@@ -102,6 +102,11 @@ WATCH_ENV = {
         "TTS_PAUSE_AFTER",
         "WINDOW_SIZE",
     )
+} | {
+    "MODEL_PATH": "vision.checkpoint",
+    "REF_AUDIO_PATH": "vision.ref_audio",
+    "TTS_FLOAT16": "vision.vocoder_float16",
+    "TTS_MODEL_DIR": "vision.vocoder",
 }
 """Variables without a prefix, as an earlier program for commentary uses them. Read for `sca watch` only."""
 

@@ -15,8 +15,8 @@ from sca.watch.frames import VideoFrame
 
 __all__ = ["EngineListener", "EngineWorker"]
 
-_MOST_FRAMES = 64
-"""Pictures that wait while the engine answers. The oldest one leaves."""
+_MOST_FRAMES = 8
+"""Pictures that wait while the engine works. The oldest one leaves, so that a slow engine is not seconds behind."""
 
 
 class EngineListener:
