@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sca.watch.engines.base import AudioPiece, Question, TextPiece
+from sca.config import WatchConfig
+from sca.watch.engines.base import AudioPiece, Question, TextPiece, WatchEngineInfo
 from sca.watch.events import CycleEnd, InstructionSet, Notice, Speech, Text
 from sca.watch.policy.change import density_of, difference, grey_cells
 from sca.watch.policy.pacing import DelayAverage, SpeechLine
 from sca.watch.policy.repeats import RepeatGate
-from sca.watch.policy.rules import Ask, CancelAnswer, ReplaceEngine, Rules
+from sca.watch.policy.rules import Ask, CancelAnswer, ReplaceEngine, Rules, rules_of
 from sca.watch.policy.silence import SilenceGate
+from sca.watch.profiles.model import Profile
 from tests.helpers.watch_world import US, Stall, World, sentence, spoken
 
 RULES = Rules()
@@ -202,6 +204,14 @@ def test_the_last_answer_and_the_prompts_are_handed_over():
     one, two = World(rules, talks).run(12).of(Ask)[:2]
     assert (one.request.last_answer, two.request.last_answer) == ("", sentence(0))
     assert (one.request.system, one.request.instruction, one.request.max_tokens) == ("You comment.", "Comment.", 40)
+
+
+def test_names_of_the_profile_are_part_of_the_prompt():
+    profile = Profile(system="You comment.", names={"ARS": "Arsenal", "CHE": "Chelsea"})
+    rules = rules_of(WatchConfig(), profile, WatchEngineInfo("e", "s"), voice=None, delayed=True, delegates=True)
+    assert rules.system == "You comment.\nNames on the screen: ARS is Arsenal; CHE is Chelsea."
+    assert (rules.delay_us, rules.delay_alpha, rules.pause_us, rules.max_tokens) == (5 * US, 0.2, US, 150)
+    assert not rules.delegates, "the engine has no questions"
 
 
 # Instructions

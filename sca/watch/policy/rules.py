@@ -94,7 +94,7 @@ def rules_of(
         repeat_us=_us(watch.repeat_s),
         deadline_us=_us(watch.answer_timeout_s),
         max_tokens=watch.tts_max_new_tokens,
-        system=profile.system.strip(),
+        system=_system(profile),
         instruction=profile.instruction,
         density=profile.density,
         voice=voice,
@@ -108,6 +108,12 @@ def rules_of(
         frames=watch.frames_per_inference,
         stride=watch.frame_stride,
     )
+
+
+def _system(profile: Profile) -> str:
+    """Return the system prompt, with the names that may be written on the screen."""
+    names = "; ".join(f"{written} is {meant}" for written, meant in profile.names.items())
+    return f"{profile.system.strip()}\nNames on the screen: {names}.".strip() if names else profile.system.strip()
 
 
 def _us(seconds: float) -> int:

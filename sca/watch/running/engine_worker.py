@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import replace
 
@@ -136,11 +137,13 @@ class EngineWorker:
     def _answer(self, session: WatchSession, request: WatchRequest) -> None:
         error: ScaError | None = None
         try:
-            small = replace(request, frames=tuple(map(self._scaled, request.frames)))
-            for piece in session.answer(small):
+            pieces = session.answer(replace(request, frames=tuple(map(self._scaled, request.frames))))
+            for piece in pieces:
                 if self._is_closed:
-                    return
+                    break
                 self._listener.on_piece(request.cycle, piece)
+            if isinstance(pieces, Generator):
+                pieces.close()
         except ScaError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - an engine of another package; it ends this cycle only
