@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable, Iterator
 
-from sca.errors import UpstreamError
+from sca.errors import ConfigError, UpstreamError
 from sca.watch.engines.base import Piece, TextPiece, WatchEngine, WatchEngineInfo, WatchRequest, WatchSession
 from sca.watch.frames import VideoFrame
 
-__all__ = ["ScriptedEngine", "fails", "load", "stalls"]
+__all__ = ["ScriptedEngine", "fails", "fails_once", "load", "refuses", "stalls", "talks"]
 
 
 class ScriptedEngine(WatchEngine):
@@ -72,6 +72,12 @@ def fails(request: WatchRequest, cancelled: threading.Event) -> Iterator[Piece]:
     raise UpstreamError("no vision server answers")
 
 
+def refuses(request: WatchRequest, cancelled: threading.Event) -> Iterator[Piece]:
+    """Fail as a server that refuses the key."""
+    yield from ()
+    raise ConfigError("the server refuses the key")
+
+
 def fails_once(request: WatchRequest, cancelled: threading.Event) -> Iterator[Piece]:
     """Fail in the middle of the first answer only."""
     yield from talks(request, cancelled)
@@ -88,6 +94,6 @@ def stalls(request: WatchRequest, cancelled: threading.Event) -> Iterator[Piece]
 
 
 def load(settings: object) -> ScriptedEngine:
-    """Return the engine that the instruction of the settings names: `fails`, `fails_once` or `talks`."""
+    """Return the engine that the instruction of the settings names: `fails`, `fails_once`, `refuses` or `talks`."""
     name = settings.watch.instruction or "talks"
-    return ScriptedEngine({"fails": fails, "fails_once": fails_once, "talks": talks}[name])
+    return ScriptedEngine({"fails": fails, "fails_once": fails_once, "refuses": refuses, "talks": talks}[name])

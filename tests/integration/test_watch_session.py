@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from sca.cli.watch.typed import take_lines
 from sca.config import WATCH_ENV, load_settings
 from sca.errors import UsageError
 from sca.watch.engines import registry
@@ -195,6 +196,7 @@ def test_command_prints_events_as_json(clip, scripted):
     ("instruction", "code", "message"),
     [
         ("fails", 6, "sca: no vision server answers\n"),
+        ("refuses", 3, "sca: the server refuses the key\n"),
         ("fails_once", 7, "the vision server closed the connection"),
     ],
 )
@@ -233,6 +235,13 @@ def test_command_refuses_a_file_with_sound_only(tmp_path):
     done = sca("watch", tmp_path / "talk.wav", "--mute")
     assert (done.returncode, done.stdout) == (5, "")
     assert "talk.wav contains sound only" in done.stderr
+
+
+def test_typed_lines_are_instructions(capsys):
+    given = []
+    take_lines(["Count the cars\n", "  \n", "x" * 2001], given.append)
+    assert given == ["Count the cars", ""]
+    assert capsys.readouterr().err == "sca watch: an instruction has at most 2000 characters, got 2001\n"
 
 
 # Settings

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sca.cli.shared.console import print_note, report
 from sca.cli.watch.options import PlayOptions
 from sca.cli.watch.output import Output
+from sca.cli.watch.typed import follow_typed
 from sca.errors import PartialFailure
 from sca.textutil import counted
 
@@ -45,6 +46,8 @@ def run(
         session.start()
         if not quiet:
             print_note(f"sca watch: {session.engine.name}: {session.engine.summary}")
+        if follow_typed(source, session.commentary.set_instruction) and not quiet:
+            print_note("sca watch: type an instruction at any time; an empty line clears it")
         try:
             _follow(listener, output, statistics, play.seconds)
         finally:
@@ -69,13 +72,12 @@ def _follow(listener: "Listener", output: Output, statistics: "Statistics", seco
 def _end(session: "WatchRun", *, ended: bool) -> None:
     """Raise what went wrong."""
     commentary = session.commentary
-    if ended:
-        session.wait()
-    failures = commentary.failures
-    if not failures:
+    session.wait(None if ended else 0.0)
+    failed = commentary.cycles["failed"]
+    if not failed:
         return
     good = commentary.cycles["spoke"] + commentary.cycles["silent"]
+    last = commentary.failures[-1]
     if not good:
-        raise failures[-1]
-    total = good + len(failures)
-    raise PartialFailure(f"{counted(len(failures), 'cycle')} of {total} failed", hint=failures[-1].message)
+        raise last
+    raise PartialFailure(f"{counted(failed, 'cycle')} of {good + failed} failed", hint=last.message)

@@ -10,6 +10,7 @@ does the actions that it returns. It waits for nothing else, so a stalled engine
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from sca.errors import ScaError, UpstreamError
+from sca.errors import ConfigError, MissingToolError, ScaError, UpstreamError, UsageError
 from sca.watch.engines.base import Piece, WatchEngine
 from sca.watch.events import CycleEnd, SourceState
 from sca.watch.frames import VideoFrame
@@ -43,6 +44,7 @@ __all__ = ["Commentary", "Window"]
 
 _IDLE_S = 0.5
 _CLOSE_S = 2.0
+_MOST_FAILURES = 100
 _MOST_REPLACED = 3
 """Sessions of an engine that may be left behind; an engine that hangs again ends the session."""
 
@@ -71,7 +73,7 @@ class Commentary:
         instruction: What the user wants at the start; may be empty.
 
     Attributes:
-        failures: The errors of cycles that failed.
+        failures: The latest errors of cycles that failed.
         cycles: How many cycles ended, by outcome.
     """
 
@@ -90,8 +92,9 @@ class Commentary:
         self._replaced = 0
         self._has_ended, self._is_stopped = False, False
         self._error: ScaError | None = None
+        self._raised: ScaError | None = None
         self._thread = threading.Thread(target=self._run, name="sca watch session", daemon=True)
-        self.failures: list[ScaError] = []
+        self.failures: deque[ScaError] = deque(maxlen=_MOST_FAILURES)
         self.cycles: dict[str, int] = dict.fromkeys(("spoke", "silent", "skipped", "cancelled", "failed"), 0)
 
     # For users
@@ -200,7 +203,13 @@ class Commentary:
         return []
 
     def note_answered(self, cycle: int, error: ScaError | None, now_us: int) -> Sequence[Action]:
-        """Note that an answer is complete; in the thread of the session."""
+        """Note that an answer is complete; in the thread of the session.
+
+        Raises:
+            ScaError: The next cycle would fail for the same reason: a wrong key or setting, or a missing package.
+        """
+        if isinstance(error, UsageError | ConfigError | MissingToolError):
+            raise error
         return self._failed(error, self._director.answered(cycle, None if error is None else error.message, now_us))
 
     def note_said(self, cycle: int, error: ScaError | None, now_us: int) -> Sequence[Action]:
@@ -214,7 +223,7 @@ class Commentary:
     def _failed(self, error: ScaError | None, actions: Sequence[Action]) -> Sequence[Action]:
         """Remember the error of a cycle that failed with it; a cycle that was over before has none."""
         if error is not None and any(isinstance(one, CycleEnd) and one.outcome == "failed" for one in actions):
-            self.failures.append(error)
+            self._raised = error
         return actions
 
     def _run(self) -> None:
@@ -305,8 +314,10 @@ class Commentary:
 
     def _count(self, end: CycleEnd) -> None:
         self.cycles[end.outcome] += 1
-        if end.outcome == "failed" and len(self.failures) < self.cycles["failed"]:
-            self.failures.append(UpstreamError(end.reason or "a cycle failed"))  # a deadline, without an error
+        if end.outcome == "failed":
+            # Without an error it is a deadline.
+            self.failures.append(self._raised or UpstreamError(end.reason or "a cycle failed"))
+            self._raised = None
 
     def _replace_engine(self) -> None:
         self._replaced += 1
