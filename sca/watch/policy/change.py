@@ -34,8 +34,9 @@ def grey_cells(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     height, width = pixels.shape[:2]
     rows = np.arange(_SIDE * _POINTS) * height // (_SIDE * _POINTS)
     columns = np.arange(_SIDE * _POINTS) * width // (_SIDE * _POINTS)
-    points = pixels[rows[:, None], columns[None, :]] @ _LUMA
-    cells: NDArray[np.float32] = points.reshape(_SIDE, _POINTS, _SIDE, _POINTS).mean(axis=(1, 3), dtype=np.float32)
+    points = pixels[rows][:, columns].reshape(_SIDE, _POINTS, -1)
+    sums = points.sum(axis=1, dtype=np.uint16).reshape(_SIDE, _SIDE, _POINTS, 3).sum(axis=2, dtype=np.uint16)
+    cells: NDArray[np.float32] = sums @ (_LUMA / np.float32(_POINTS**2))
     return cells
 
 
