@@ -15,6 +15,7 @@ class ScriptedEngine(WatchEngine):
 
     Args:
         answer: Yields the pieces of an answer. It may raise `ScaError`, and wait for the event, which `cancel` sets.
+        see: Called with each picture; returns whether there is a remark.
         info: Properties beside name and summary.
 
     Attributes:
@@ -22,7 +23,13 @@ class ScriptedEngine(WatchEngine):
         seen: Indices of the pictures that `see` got.
     """
 
-    def __init__(self, answer: Callable[[WatchRequest, threading.Event], Iterator[Piece]], **info: object) -> None:
+    def __init__(
+        self,
+        answer: Callable[[WatchRequest, threading.Event], Iterator[Piece]],
+        see: Callable[[VideoFrame], bool] = lambda frame: False,
+        **info: object,
+    ) -> None:
+        self._see = see
         self._answer, self._info = answer, WatchEngineInfo("scripted", "For tests", **info)
         self.requests: list[WatchRequest] = []
         self.seen: list[int] = []
@@ -51,7 +58,7 @@ class _Session(WatchSession):
 
     def see(self, frame: VideoFrame) -> bool:
         self._engine.seen.append(frame.index)
-        return False
+        return self._engine._see(frame)
 
     def cancel(self) -> None:
         self._cancelled.set()

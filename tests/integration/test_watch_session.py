@@ -1,6 +1,7 @@
 """A session of commentary in its threads, and the command in the terminal, on a real video."""
 
 import json
+import threading
 import time
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from sca.config import WATCH_ENV, load_settings
 from sca.errors import UsageError
 from sca.watch.engines import registry
 from sca.watch.engines.base import Question, TextPiece
-from sca.watch.events import CycleEnd, SourceState, Speech, Text
+from sca.watch.events import CycleEnd, Notice, SourceState, Speech, Text
 from sca.watch.running.opening import OpenOptions, open_watch
 from tests.helpers import watch_engines
 from tests.helpers.chat_server import ChatServer, streamed
@@ -140,6 +141,31 @@ def test_pictures_are_given_to_an_engine_that_sees_all(clip):
     watched(clip, engine, load_settings(env={}))
     assert engine.seen == sorted(set(engine.seen))
     assert engine.seen[-1] == 39
+
+
+def test_an_answer_is_about_pictures_that_were_seen(clip):
+    engine = ScriptedEngine(watch_engines.talks, lambda frame: frame.index == 5, every_frame=True, sample_fps=25.0)
+    watched(clip, engine, load_settings(env={}), until=enough(Text, 2))
+    first = next(request for request in engine.requests if request.frames[-1].index >= 5)
+    assert first.frames[-1].index in engine.seen
+    assert all(frame.index <= max(engine.seen) for request in engine.requests for frame in request.frames)
+
+
+def test_an_engine_that_is_stuck_in_a_picture_is_replaced(clip):
+    freed = threading.Event()
+
+    def see(frame):
+        if engine.sessions == 1:
+            freed.wait(TIMEOUT_S)
+        return False
+
+    engine = ScriptedEngine(watch_engines.talks, see, every_frame=True, sample_fps=10.0)
+    events = watched(clip, engine, quick(answer_timeout_s=0.3, loop=True), until=enough(CycleEnd, 2))
+    freed.set()
+    assert engine.sessions == 2
+    assert [notice.text for notice in of(events, Notice)] == [
+        "the engine looked at a picture for over 0.3 s; it starts again"
+    ]
 
 
 def test_pictures_are_scaled_for_the_engine(clip):

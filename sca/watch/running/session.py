@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from sca.errors import ConfigError, MissingToolError, ScaError, UpstreamError, UsageError
 from sca.watch.engines.base import Piece, WatchEngine
-from sca.watch.events import CycleEnd, SourceState
+from sca.watch.events import CycleEnd, Notice, SourceState
 from sca.watch.frames import VideoFrame
 from sca.watch.policy.director import Director
 from sca.watch.policy.rules import (
@@ -88,7 +88,9 @@ class Commentary:
         self._worker = EngineWorker(engine, self._reports)
         self._voice: VoiceWorker | None = None
         self._delegate: Delegate | None = None
-        self._newest = self._looked = self._seen = -1  # indices of pictures
+        self._newest = self._looked = -1  # indices of pictures
+        self._seen: VideoFrame | None = None
+        self._unseen_us: int | None = None  # since when the engine has been busy with a picture
         self._replaced = 0
         self._has_ended, self._is_stopped = False, False
         self._error: ScaError | None = None
@@ -198,7 +200,7 @@ class Commentary:
 
     def note_seen(self, frame: VideoFrame, *, wants: bool) -> Sequence[Action]:
         """Note that the engine was given a picture; in the thread of the session."""
-        self._seen = frame.index
+        self._seen, self._unseen_us = frame, None
         self._director.saw(wants=wants)
         return []
 
@@ -230,6 +232,7 @@ class Commentary:
         try:
             while not self._is_stopped and not self._is_over():
                 self._do(self._director.tick(self._clock()))
+                self._watch_engine()
                 self._look()
                 self._take(self._timeout_s())
         except ScaError as error:
@@ -253,21 +256,45 @@ class Commentary:
                     self._do(tell(self._clock()))
                 tell = self._inbox.get_nowait()
 
+    def _watch_engine(self) -> None:
+        """Replace an engine that is stuck in a picture that it was given. Answers have the deadline of the director."""
+        now_us = self._clock()
+        seen = -1 if self._seen is None else self._seen.index
+        if not self._rules.every_frame or self._director.is_active or seen >= self._newest:
+            self._unseen_us = None
+        elif self._unseen_us is None:
+            self._unseen_us = now_us
+        elif now_us - self._unseen_us >= self._rules.deadline_us:
+            self._unseen_us = None
+            seconds = self._rules.deadline_us / 1e6
+            self._do([Notice(f"the engine looked at a picture for over {seconds:g} s; it starts again", now_us)])
+            self._replace_engine()
+            for frame in self._window.select(1, 1):
+                self._worker.see(frame)
+
     def _look(self) -> None:
         due_us, now_us = self._director.due_us, self._clock()
         if due_us is None or due_us > now_us or not self._has_something_new:
             return
-        frames = self._window.select(self._rules.frames, self._rules.stride)
+        frames = self._frames()
         if frames:
             self._looked = frames[-1].index
             self._do(self._director.look(frames, now_us))
 
+    def _frames(self) -> tuple[VideoFrame, ...]:
+        """Return the pictures of a cycle; for an engine that is given every picture, of those that it has seen."""
+        frames = self._window.select(self._rules.frames, self._rules.stride)
+        seen = self._seen
+        if not self._rules.every_frame:
+            return frames
+        return () if seen is None else (*(frame for frame in frames if frame.index < seen.index), seen)
+
     @property
     def _has_something_new(self) -> bool:
+        newest = self._newest if not self._rules.every_frame else -1 if self._seen is None else self._seen.index
         if self._director.is_urgent or self._director.wants:
-            return self._newest >= 0
-        # An engine that is given every picture answers about those that it has seen.
-        return (self._seen if self._rules.every_frame else self._newest) > self._looked
+            return newest >= 0
+        return newest > self._looked
 
     def _timeout_s(self) -> float:
         now_us = self._clock()
@@ -281,7 +308,7 @@ class Commentary:
         """Whether the source has ended, all of it was looked at, and all speech is played."""
         if not self._has_ended or self._director.is_active:
             return False
-        if self._rules.every_frame and self._seen < self._newest and self._newest >= 0:
+        if self._rules.every_frame and (-1 if self._seen is None else self._seen.index) < self._newest:
             return False
         if self._has_something_new:
             return False
