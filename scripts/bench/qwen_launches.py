@@ -89,7 +89,7 @@ class _Kernels(TorchFunctionMode):
 
 def counted(work: Callable) -> Counter[str]:
     """Return the operations of a function, by name."""
-    with torch.no_grad(), Launches() as launches:  # inference mode would not decompose composite operations
+    with torch.no_grad(), Launches() as launches:  # inference mode would count composite operations, such as matmul
         work()
     return launches.by_name
 
@@ -128,26 +128,24 @@ def parts_of(step: ChunkStep, slots: int) -> dict[str, Callable]:
         "thinker, 4 tokens": lambda: forward(4),
         "thinker, 1 token": lambda: forward(1),
         "talker, 1 frame": lambda: step.talker.frame(text, noise[:, 0], number > 0, number, number, SPAN),
+        "code predictor in it": lambda: step.talker.predictor(step.talker.hidden, number, noise[:, 0]),
         "vocoder": lambda: step.vocoder.push(codes, number > 0, number, number),
     }
 
 
-def launches_of(layers: int | None = None, slots: int = 1) -> dict[str, int]:
-    """Return the launches of the parts, and of a whole chunk.
+def part_launches(step: ChunkStep, slots: int) -> dict[str, int]:
+    """Return the launches of the parts of a chunk."""
+    return {name: counted(part).total() for name, part in parts_of(step, slots).items()}
 
-    Args:
-        layers: The maximum number of layers in each stack; None for all.
-        slots: Number of slots.
-    """
-    step = step_of(layers, slots)
-    found = {name: counted(part).total() for name, part in parts_of(step, slots).items()}
+
+def chunk_launches(step: ChunkStep, slots: int) -> int:
+    """Return the launches of a whole chunk."""
     inputs = [
         torch.empty(slots, 128, 32, device="meta"),
         torch.zeros(slots, SlotState.count(), dtype=torch.long, device="meta"),
         torch.empty(slots, 4, 16, device="meta"),
     ]
-    found["chunk"] = counted(lambda: step(inputs, SPAN, SPAN)).total()
-    return found
+    return counted(lambda: step(inputs, SPAN, SPAN)).total()
 
 
 def main() -> None:
@@ -156,11 +154,11 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--names", type=int, default=0, metavar="N", help="also print the N most frequent operations")
     given = parser.parse_args()
-    found = launches_of(given.layers, given.slots)
+    step = step_of(given.layers, given.slots)
+    found = part_launches(step, given.slots) | {"chunk": chunk_launches(step, given.slots)}
     for name, launches in found.items():
         print(f"{name:20} {launches:7,}")
     if given.names:
-        step = step_of(given.layers, given.slots)
         for name, part in parts_of(step, given.slots).items():
             print(name, dict(counted(part).most_common(given.names)))
     print(f"{'µs a launch':20} {CHUNK_US / found['chunk']:7.1f}")
