@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -9,9 +10,12 @@ import time
 
 import pytest
 
+from sca.audio.decoder import wire
 from sca.errors import InputError, UpstreamError
+from sca.watch.capture.address import parse_address
 from sca.watch.capture.capture import Capture, CaptureSettings, backoff_s
 from sca.watch.capture.display import DisplayBuffer
+from sca.watch.capture.messages import PICTURE, SourceRequest
 from sca.watch.capture.source import open_source
 from sca.watch.capture.window import InferenceWindow
 from tests.helpers.timeouts import TIMEOUT_S, until
@@ -193,6 +197,16 @@ def test_a_refused_password_says_where_to_give_it(server):
     assert "user:password@host" in str(caught.value.hint)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
+def test_a_process_that_sends_nothing_more_is_given_up(clip):
+    endless = SourceRequest(parse_address(str(clip)), loop=True, timeout_s=0.05)
+    source = open_source(str(clip), endless)
+    os.kill(source.pid, signal.SIGSTOP)
+    with pytest.raises(InputError, match=r"sent no picture for 0\.05 s"):
+        list(source)  # what was sent before is returned first
+    source.release()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no descriptors are handed on")
 def test_standard_input(clip):
     program = "from sca.watch.capture.source import open_source; print(sum(bool(p.jpeg) for p in open_source('-')))"
@@ -214,12 +228,48 @@ def test_an_absent_camera():
         open_source("webcam:77")
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        (wire.ANSWER, b"[]"),
+        (wire.ANSWER, b'{"codec": "h264"}'),
+        (wire.ERROR, b"no json"),
+        (PICTURE, b"short"),
+        (b"?", b""),
+    ],
+)
+def test_malformed_messages_of_the_process_are_one_error(clip, monkeypatch, message):
+    source = open_source(str(clip))
+    monkeypatch.setattr(source, "_receive", lambda wait_s: (message[0], bytearray(message[1])))
+    for read in (source.open, lambda: list(source)):
+        with pytest.raises(InputError, match=r"malformed message|ended too early"):
+            read()
+    source.release()
+
+
 def test_a_process_that_is_killed_is_named(clip):
     source = open_source(str(clip))
     os.kill(source.pid, 9)
     with pytest.raises(InputError, match=r"ended the process that reads it \(signal 9\)"):
         list(source)
     source.release()
+
+
+def test_what_is_left_out_of_a_damaged_file_is_counted(tmp_path):
+    path = make_video(tmp_path / "a.mov", 25, size=SIZE, codec="png", pixels="rgb24")
+    data = bytearray(path.read_bytes())
+    at = data.find(b"\x89PNG", len(data) // 2)
+    data[at : at + 8] = bytes(8)
+    path.write_bytes(data)
+    captured = Captured(path, pace="fast")
+    captured.capture.open()
+    while captured.capture.advance():
+        pass
+    assert captured.states[-1] in [
+        ("ended", f"{count} left out") for count in ("1 damaged packet", "2 damaged packets")
+    ]
+    assert len(captured.display) >= 20
+    captured.close()
 
 
 def test_pauses_before_attempts_grow():

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sca.errors import InputError, ScaError, UpstreamError
+from sca.textutil import counted
 from sca.watch.capture.address import parse_address
 from sca.watch.capture.display import DisplayBuffer
 from sca.watch.capture.messages import Picture, SourceInfo, SourceRequest
@@ -293,6 +294,8 @@ class Capture:
     def _finish(self, error: ScaError | None) -> None:
         self.error, self._ended = error, True
         if not self._stop.is_set():
-            self._on_state("ended", None if error is None else error.message)
+            damaged = 0 if self._source is None else self._source.damaged
+            remark = f"{counted(damaged, 'damaged packet')} left out" if damaged else None
+            self._on_state("ended", remark if error is None else error.message)
         self._display.close()
         self._window.close()

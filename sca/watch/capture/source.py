@@ -60,7 +60,10 @@ class VideoSource:
         kind, payload = self._receive(max(_OPEN_S, self._request.timeout_s))
         if kind != wire.ANSWER:
             raise self._unexpected(kind, payload)
-        self.info = SourceInfo(**wire.parsed(payload))  # type: ignore[arg-type]  # made by `child`
+        try:
+            self.info = SourceInfo(**wire.parsed(payload))  # type: ignore[arg-type]  # made by `child`
+        except (wire.BrokenWireError, TypeError) as error:
+            raise self._broken() from error
         return self.info
 
     def __iter__(self) -> Iterator[Picture]:
@@ -73,17 +76,18 @@ class VideoSource:
         while True:
             try:
                 kind, payload = self._receive(self._request.timeout_s)
-                if kind == PICTURE:
-                    picture = unpacked(payload)
-                elif kind == wire.END:
-                    self.damaged = int(str(wire.parsed(payload)["damaged"]))
+                if kind == wire.END:
+                    self.damaged = int(str(wire.parsed(payload).get("damaged")))
                     return
-                else:
+                if kind != PICTURE:
                     raise self._unexpected(kind, payload)
-            except (wire.BrokenWireError, InputError, UpstreamError):
+                picture = unpacked(payload)
+            except ScaError:
                 if self._closed:
                     return
                 raise
+            except (wire.BrokenWireError, ValueError) as error:
+                raise self._broken() from error
             yield picture
 
     def close(self) -> None:
@@ -92,8 +96,7 @@ class VideoSource:
             if self._closed:
                 return
             self._closed = True
-        self._process.kill()
-        self._process.wait()
+        self._end()
 
     def release(self) -> None:
         """Close what is left, from the thread that took the pictures."""
@@ -146,7 +149,7 @@ class VideoSource:
         def wait() -> None:
             left_s = max(0.0, deadline_s - time.monotonic())
             if sys.platform != "win32" and not select.select([self._out], [], [], left_s)[0]:
-                self.close()
+                self._end()
                 raise self._failure(f"sent no picture for {wait_s:g} s")
 
         message = None
@@ -155,6 +158,15 @@ class VideoSource:
         if message is None:
             raise self._ended()
         return message
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _broken(self) -> ScaError:
+        """End a process that sends what it should not, and return the error about it."""
+        self._end()
+        return self._failure("was read by a process that sent a malformed message")
 
     def _ended(self) -> ScaError:
         """Return the error about a process that ended without a message."""
@@ -171,7 +183,10 @@ class VideoSource:
 
     def _unexpected(self, kind: bytes, payload: bytearray) -> ScaError:
         """Return the error in a message."""
-        fields = wire.parsed(payload) if kind == wire.ERROR else {}
+        try:
+            fields = wire.parsed(payload) if kind == wire.ERROR else {}
+        except wire.BrokenWireError:
+            return self._broken()
         match fields.get("type"):
             case "ScaError":
                 hint = fields.get("hint")
