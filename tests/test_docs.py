@@ -260,7 +260,7 @@ def exists(dotted):
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_named_modules_and_files_exist(page):
     text = page.read_text(encoding="utf-8")
-    groups = {"sca.engines", "sca.corpora", "sca.exporters", "sca.recognizers", "sca.speech"}
+    groups = {"sca.engines", "sca.corpora", "sca.exporters", "sca.recognizers", "sca.speech", "sca.watch_engines"}
     names = set(re.findall(r"`(sca(?:\.\w+)+)(?:\([^`]*)?`", text)) - groups
     missing = [
         name

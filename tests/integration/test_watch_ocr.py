@@ -70,6 +70,11 @@ def test_missing_package_and_missing_model(monkeypatch, tmp_path):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
+    assert not load_watch_engine("describe", Settings(vision=VisionConfig(read_text="off"))).info.summary.startswith(
+        "Scores"
+    )
+    monkeypatch.setattr("sca.watch.engines.describe.engine.find_spec", lambda name: None)
+    assert not load_watch_engine("describe", Settings()).info.summary.startswith("Scores")
     with pytest.raises(MissingToolError, match="needs rapidocr") as caught:
         load_reader()
-    assert "vision.read_text=false" in caught.value.hint
+    assert "vision.read_text=auto" in caught.value.hint

@@ -11,7 +11,7 @@ from sca.watch.engines.describe.remarks import Remark, Remarks
 from sca.watch.engines.registry import load_watch_engine, watch_engine_names
 from tests.helpers.watch_contract import WatchContract, cut_video, frames_of, run
 
-PICTURE_ONLY = Settings(vision=VisionConfig(read_text=False))
+PICTURE_ONLY = Settings(vision=VisionConfig(read_text="off"))
 
 
 def said(pictures, **fields):

@@ -16,8 +16,10 @@ DEFAULT_MINICPM = "openbmb/MiniCPM-V-4.6"
 class VisionConfig(Section):
     """What looks at the pictures of `sca watch`."""
 
-    read_text: bool = Field(
-        True, description="Let the engine describe read what is written in the picture. Needs the extra watch."
+    read_text: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Let the engine describe read the text in the picture, with rapidocr of the extra watch; auto: if it is "
+        "installed.",
     )
     home: Annotated[str, Flag("--home", "NAME")] = Field(
         "Home", min_length=1, max_length=100, description="Spoken name of the team on the left of the scoreboard."

@@ -1,6 +1,7 @@
 """The engine `describe`: says what changes in the picture and what is written in it, without a language model."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from typing_extensions import override
 
@@ -27,9 +28,11 @@ def load(settings: Settings) -> "DescribeEngine":
         settings: The section `vision`.
 
     Raises:
-        MissingToolError: Text is to be read, and the extra watch is not installed.
+        MissingToolError: `vision.read_text` is on, and the extra watch is not installed.
     """
-    return DescribeEngine(load_reader() if settings.vision.read_text else None, settings.vision)
+    wanted = settings.vision.read_text
+    reads = find_spec("rapidocr") is not None if wanted == "auto" else wanted == "on"
+    return DescribeEngine(load_reader() if reads else None, settings.vision)
 
 
 class DescribeEngine(WatchEngine):

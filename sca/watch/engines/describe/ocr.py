@@ -91,7 +91,7 @@ def load_reader() -> TextReader:
     except ImportError as error:
         raise MissingToolError(
             "reading text in pictures needs rapidocr",
-            hint=f"{install_extra('watch')}; vision.read_text=false describes the picture without it",
+            hint=f"{install_extra('watch')}; vision.read_text=auto describes the picture without it",
         ) from error
     folder = Path(rapidocr.__file__).parent / "models"
     models = {"Det": folder / "PP-OCRv6_det_small.onnx", "Rec": folder / "PP-OCRv6_rec_small.onnx"}
