@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sca.control_tokens import Grammar
 from sca.infer.engines.qwen_omni.loading.flops import skeleton
-from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Shape, SlotState
+from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Shape, TalkerState, ThinkerState
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from scripts.released_omni import released_config
 
@@ -138,14 +138,16 @@ def part_launches(step: ChunkStep, slots: int) -> dict[str, int]:
     return {name: counted(part).total() for name, part in parts_of(step, slots).items()}
 
 
-def chunk_launches(step: ChunkStep, slots: int) -> int:
-    """Return the launches of a whole chunk."""
-    inputs = [
-        torch.empty(slots, 128, 32, device="meta"),
-        torch.zeros(slots, SlotState.count(), dtype=torch.long, device="meta"),
-        torch.empty(slots, 4, 16, device="meta"),
-    ]
-    return counted(lambda: step(inputs, SPAN, SPAN)).total()
+def _numbers(state: type[ThinkerState | TalkerState], slots: int) -> torch.Tensor:
+    return torch.zeros(slots, len(state.names()), dtype=torch.long, device="meta")
+
+
+def chunk_launches(step: ChunkStep, slots: int) -> dict[str, int]:
+    """Return the launches of a chunk in which a voice runs, and of a chunk in which none does."""
+    heard = [torch.empty(slots, 128, 32, device="meta"), _numbers(ThinkerState, slots)]
+    talking = [_numbers(TalkerState, slots), torch.empty(slots, 4, 16, device="meta"), *step.link()]
+    silent = counted(lambda: step.think(heard, SPAN)).total()
+    return {"chunk": silent + counted(lambda: step.speak(talking, SPAN)).total(), "chunk of silence": silent}
 
 
 def main() -> None:
@@ -155,7 +157,7 @@ def main() -> None:
     parser.add_argument("--names", type=int, default=0, metavar="N", help="also print the N most frequent operations")
     given = parser.parse_args()
     step = step_of(given.layers, given.slots)
-    found = part_launches(step, given.slots) | {"chunk": chunk_launches(step, given.slots)}
+    found = part_launches(step, given.slots) | chunk_launches(step, given.slots)
     for name, launches in found.items():
         print(f"{name:20} {launches:7,}")
     if given.names:

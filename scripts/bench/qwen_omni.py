@@ -44,7 +44,7 @@ from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.loading.flops import chunk_work, skeleton
 from sca.infer.engines.qwen_omni.loading.load import load_model
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
-from sca.infer.engines.qwen_omni.slots.step import SlotState
+from sca.infer.engines.qwen_omni.slots.step import TalkerState, ThinkerState
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import AudioInput
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
@@ -116,16 +116,17 @@ def parts_of(engine, times, *, graphs):
     step, device, b = engine.chunk, engine.device, engine.slots
     features = torch.randn(b, 128, GRID.mel_frames, device=device)
     heard = step.encode(features)
-    row = SlotState(
-        active=1, length=200, position=200, said_length=200, said_position=200, frames=200, vocoder=200
-    ).row()
-    columns = dict(zip(SlotState.__slots__, torch.tensor([row] * b, device=device).split(1, 1), strict=True))
+    rows = (
+        ThinkerState(active=1, length=200, position=200),
+        TalkerState(active=1, running=1, length=200, position=200, frames=200, vocoder=200),
+    )
+    columns, talking = (one.split(torch.tensor([one.row()] * b, device=device)) for one in rows)
     dice = torch.rand(b, GRID.frames_per_chunk, engine.books, device=device)
     first = torch.zeros(b, 1, dtype=torch.long, device=device)
     codes = torch.zeros(b, engine.books, GRID.frames_per_chunk, dtype=torch.long, device=device)
     text = step.pad.expand(b, -1, -1)
-    active = columns["active"] > 0
-    place = columns["said_length"]
+    active = talking["active"] > 0
+    place = talking["length"]
 
     def predictor():
         for j in range(GRID.frames_per_chunk):
@@ -140,7 +141,7 @@ def parts_of(engine, times, *, graphs):
         f"thinker, {3 - engine.shape.carry} forwards": partial(step._think_chunk, heard, columns, 256),
         "talker with code predictor": talker,
         "code predictor alone": predictor,
-        "code2wav": partial(step.vocoder.push, codes, active, columns["frames"], columns["vocoder"]),
+        "code2wav": partial(step.vocoder.push, codes, active, talking["frames"], talking["vocoder"]),
     }
     found = {}
     for name, part in work.items():

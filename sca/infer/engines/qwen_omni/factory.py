@@ -38,7 +38,9 @@ def load(settings: Settings) -> QwenOmni:
     if qwen.talker_process:
         return TwoProcessOmni(model, tokenizer, qwen, settings.duplex)
     if slots:
-        return SlotOmni(model, tokenizer, qwen.model_copy(update={"slots": slots}), settings.duplex)
+        engine = SlotOmni(model, tokenizer, qwen.model_copy(update={"slots": slots}), settings.duplex)
+        engine.prepare(settings.grid)
+        return engine
     return QwenOmni(model, tokenizer, qwen, settings.duplex)
 
 

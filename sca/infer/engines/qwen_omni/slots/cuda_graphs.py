@@ -1,131 +1,103 @@
-"""Run a `ChunkStep`, on an NVIDIA GPU as CUDA graphs: one for each number of slots and each span of the caches.
-
-One copy of each input goes to the device and one tensor comes back, which is the only synchronisation per chunk. There
-are few shapes by design: spans are powers of two, and a step includes all slots up to the highest active one.
-"""
+"""CUDA graphs: capture of a stage, and the kernel of the experts that can be captured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-
-from sca.infer.engines.qwen_omni.slots.step import ChunkStep
+from typing_extensions import override
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
-__all__ = ["StepRunner", "span_of"]
+__all__ = ["CudaGraphs", "GraphBackend", "Work", "experts_for", "graphs_for"]
 
+Work = Callable[[], "tuple[Tensor, ...]"]
+"""A stage on fixed inputs."""
 
-_LEAST_SPAN = 256
 _WARMUPS = 3  # calls before a capture: libraries select kernels and allocate memory at their first calls
 
 
-def span_of(cells: int, room: int) -> int:
-    """Return the number of cells that attention covers: the next power of two.
+class GraphBackend(Protocol):
+    """Captures a stage, so that one call replays all of its kernels."""
 
-    Args:
-        cells: The number of cells needed.
-        room: The number of cells of the cache.
-    """
-    return min(max(_LEAST_SPAN, 1 << (cells - 1).bit_length()), room)
+    def warm_up(self, work: Work) -> None:
+        """Run a stage until its libraries have selected their kernels. Raises RuntimeError if it does not run."""
 
-
-@dataclass(slots=True)
-class _Inputs:
-    """The input tensors for one number of slots, on the host and on the device."""
-
-    host: list[Tensor]
-    device: list[Tensor]
-
-
-class StepRunner:
-    """Runs a step, directly or as CUDA graphs.
-
-    Attributes:
-        graphs: Whether steps are captured.
-        syncs: Number of times the host waited for the device.
-        captured: The graphs, by number of slots and spans.
-    """
-
-    def __init__(self, step: ChunkStep, *, graphs: bool) -> None:
-        """Create a runner.
+    def capture(self, work: Work) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+        """Capture a stage.
 
         Args:
-            step: The step.
-            graphs: Whether to capture CUDA graphs; ignored on other devices.
-        """
-        self._step = step
-        self._device = step.pad.device
-        self.graphs = graphs and self._device.type == "cuda"
-        self._inputs: dict[int, _Inputs] = {}
-        self.captured: dict[tuple[int, int, int], tuple[Any, tuple[Tensor, Tensor]]] = {}
-        self._pool: Any = None
-        self.syncs = 0
-
-    def __call__(
-        self, features: np.ndarray, numbers: np.ndarray, noise: np.ndarray, span: int, said_span: int
-    ) -> tuple[np.ndarray, Tensor]:
-        """Run one step; see `ChunkStep`.
-
-        Args:
-            features: The input.
-            numbers: The state of the slots.
-            noise: Random numbers for the sampling.
-            span: Cells of the thinker cache that attention covers.
-            said_span: Cells of the talker cache that attention covers.
+            work: The stage. Its inputs stay where they are.
 
         Returns:
-            The output of the step as an array, and the hidden states on the device, which later steps do not overwrite.
+            A function that runs the stage again, and its outputs, which that function overwrites.
+
+        Raises:
+            RuntimeError: The stage cannot be captured.
         """
-        inputs = self._fill([features, numbers, noise])
-        if self.graphs:
-            key = (len(features), span, said_span)
-            if key not in self.captured:
-                self.captured[key] = self._capture(inputs, span, said_span)
-            graph, (out, hidden) = self.captured[key]
-            graph.replay()
-            hidden = hidden.clone()
-        else:
-            out, hidden = self._step(inputs.device, span, said_span)
-        self.syncs += 1
-        host: np.ndarray = out.cpu().numpy()
-        return host, hidden
 
-    def _fill(self, arrays: list[np.ndarray]) -> _Inputs:
+    def experts(self, dtype: torch.dtype) -> str | None:
+        """Return the kernel of the experts (`set_experts_implementation`); None for the present one."""
+
+
+class CudaGraphs(GraphBackend):
+    """CUDA graphs with one memory pool. Graphs run one after the other, so they can share temporary memory."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool: Any = None
+
+    @override
+    def warm_up(self, work: Work) -> None:
         import torch
 
-        given = [torch.from_numpy(one) for one in arrays]
-        if self._device.type == "cpu":
-            return _Inputs(given, given)
-        inputs = self._inputs.get(len(arrays[0]))
-        if inputs is None:
-            # Pinned memory, so that the host does not wait for copies.
-            host = [one.pin_memory() for one in given]
-            inputs = self._inputs[len(arrays[0])] = _Inputs(host, [one.to(self._device) for one in host])
-        for one, host_one, device_one in zip(given, inputs.host, inputs.device, strict=True):
-            host_one.copy_(one)  # the previous step has ended, because its result was awaited
-            device_one.copy_(host_one, non_blocking=True)
-        return inputs
-
-    def _capture(self, inputs: _Inputs, span: int, said_span: int) -> tuple[Any, tuple[Tensor, Tensor]]:
-        """Capture the step. The warm-up calls change the state, which is restored; the cells they write are written again."""
-        import torch
-
-        step = self._step
-        kept = [one.clone() for one in step.state]
         side = torch.cuda.Stream(self._device)
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):
             for _ in range(_WARMUPS):
-                step(inputs.device, span, said_span)
+                work()
         torch.cuda.current_stream(self._device).wait_stream(side)
-        for one, before in zip(step.state, kept, strict=True):
-            one.copy_(before)
+        torch.cuda.synchronize(self._device)  # so that the error of a kernel is that of this stage
+
+    @override
+    def capture(self, work: Work) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+        import torch
+
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            out = step(inputs.device, span, said_span)
-        self._pool = graph.pool() if self._pool is None else self._pool
-        return graph, out
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                out = work()
+        except RuntimeError:
+            self._pool = None  # a failed capture can leave the pool unusable
+            raise
+        self._pool = graph.pool()
+        return graph.replay, out
+
+    @override
+    def experts(self, dtype: torch.dtype) -> str:
+        import torch
+
+        return experts_for(dtype, torch.cuda.get_device_capability(self._device))
+
+
+def experts_for(dtype: torch.dtype, capability: tuple[int, int]) -> Literal["grouped_mm", "batched_mm"]:
+    """Return the kernel of the experts that can be captured.
+
+    `torch.nn.functional.grouped_mm` reads the sizes of the groups on the host, except for bfloat16 on sm90 and sm100
+    (`_grouped_mm_cuda` in torch 2.13); a captured stage must not. `batched_mm` never does, but copies the weights of the
+    experts of each token.
+
+    Args:
+        dtype: Number format of the weights.
+        capability: Compute capability of the GPU.
+    """
+    import torch
+
+    return "grouped_mm" if dtype is torch.bfloat16 and capability[0] in (9, 10) else "batched_mm"
+
+
+def graphs_for(device: torch.device, *, wanted: bool) -> GraphBackend | None:
+    """Return the graphs of a device; None if it has none, or if they are not wanted."""
+    return CudaGraphs(device) if wanted and device.type == "cuda" else None

@@ -1,16 +1,22 @@
-"""One chunk of every slot in one call: encoder, thinker, talker and vocoder, without host synchronisation before the end.
+"""One chunk of every slot in two stages without host synchronisation: the thinker with its encoder, the talker with its vocoder.
 
 The differences between sessions (whether a slot is active, the length of each cache, a pending token) are numbers in
-one tensor that the host prepares. Inactive slots are computed too, but their state does not change.
+one tensor per stage that the host prepares. Inactive slots are computed too, but their state does not change. The talker
+advances a slot only if its voice runs in this chunk (`VoiceGate`), which the answer of the thinker decides on the device.
 
-    features  float32 (b, bins, mel frames)      the input
-    numbers   int64 (b, 9)                       `SlotState`, one column each
-    noise     float32 (b, frames, codebooks)     random numbers for the sampling
-    →         float32 (b, samples + tokens + 1)  the wave, the tokens, and the number of valid tokens
+    thinker   features  float32 (b, bins, mel frames)    the input
+              numbers   int64 (b, 5)                     `ThinkerState`, one column each
+              → answer  int64 (b, tokens + 1)            the tokens, and the number of valid tokens
+              → hidden  (b, tokens, dim)                 the hidden states that condition the talker
+    talker    numbers   int64 (b, 6)                     `TalkerState`, one column each
+              noise     float32 (b, frames, codebooks)   random numbers for the sampling
+              answer, hidden                             of the thinker
+              → wave    float32 (b, samples)             meaningless where the voice does not run
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -21,10 +27,11 @@ from sca.infer.engines.qwen_omni.slots.vocoder import SlotVocoder
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["ChunkStep", "Shape", "SlotState"]
+__all__ = ["ChunkStep", "Shape", "TalkerState", "ThinkerState"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +57,35 @@ class Shape:
     top_k: int
 
 
+class _Columns:
+    """Numbers of a slot, in columns of a tensor."""
+
+    __slots__ = ()
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the names of the columns."""
+        return [one.name for one in fields(cls)]  # type: ignore[arg-type]
+
+    @classmethod
+    def split(cls, numbers: Tensor) -> dict[str, Tensor]:
+        """Return the columns of `(b, columns)` by name, each `(b, 1)`."""
+        return dict(zip(cls.names(), numbers.split(1, 1), strict=True))
+
+    def row(self) -> list[int]:
+        """Return the values in column order."""
+        return [getattr(self, name) for name in self.names()]
+
+
 @dataclass(slots=True)
-class SlotState:
-    """The state of a slot before a chunk.
+class ThinkerState(_Columns):
+    """The state of a slot before a chunk, for the thinker.
 
     Attributes:
         active: 1 if the slot takes part.
         carried: The token that is still to be processed, or -1.
-        length: Length of the thinker cache.
-        position: Position of the next thinker token.
-        said_length: Length of the talker cache.
-        said_position: Position of the next talker frame.
-        frames: Number of frames that the vocoder has decoded.
-        vocoder: Position of the next vocoder frame.
+        length: Length of the cache.
+        position: Position of the next token.
         state: State of the grammar.
     """
 
@@ -70,24 +93,32 @@ class SlotState:
     carried: int = -1
     length: int = 0
     position: int = 0
-    said_length: int = 0
-    said_position: int = 0
-    frames: int = 0
-    vocoder: int = 0
     state: int = 0
 
-    @classmethod
-    def count(cls) -> int:
-        """Return the number of columns."""
-        return len(fields(cls))
 
-    def row(self) -> list[int]:
-        """Return the values in column order."""
-        return [getattr(self, one.name) for one in fields(self)]
+@dataclass(slots=True)
+class TalkerState(_Columns):
+    """The state of a slot before a chunk, for the talker and the vocoder.
+
+    Attributes:
+        active: 1 if the slot takes part.
+        running: 1 if the voice runs for any answer (`VoiceGate.running`).
+        length: Length of the cache.
+        position: Position of the next frame.
+        frames: Number of frames that the vocoder has decoded.
+        vocoder: Position of the next vocoder frame.
+    """
+
+    active: int = 0
+    running: int = 0
+    length: int = 0
+    position: int = 0
+    frames: int = 0
+    vocoder: int = 0
 
 
 class ChunkStep:
-    """One step of a model over slots.
+    """The two stages of a model over slots.
 
     Attributes:
         encode: The audio encoder.
@@ -119,14 +150,28 @@ class ChunkStep:
         self.pad, self.bos = model.talker.text_projection(embedded).chunk(2, 1)
 
     @property
-    def state(self) -> list[Tensor]:
-        """The tensors that a step changes besides the cells it writes. A trial step has to restore them."""
+    def devices(self) -> tuple[torch.device, torch.device]:
+        """The devices of the inputs of thinker and talker."""
+        return self.model.thinker.get_input_embeddings().weight.device, self.pad.device
+
+    def link(self) -> tuple[Tensor, Tensor]:
+        """Create the tensors of all slots in which the talker finds answer and hidden states of the thinker."""
+        import torch
+
+        weight = self.model.thinker.get_input_embeddings().weight
+        slots, tokens, device = len(self.talker.hidden), self.shape.tokens, self.pad.device
+        answer = torch.zeros(slots, tokens + 1, dtype=torch.long, device=device)
+        return answer, torch.zeros(slots, tokens, weight.shape[1], dtype=weight.dtype, device=device)
+
+    @property
+    def _voice_state(self) -> list[Tensor]:
+        """The tensors of talker and vocoder besides the cache."""
         return [self.talker.hidden, *self.vocoder.state]
 
     @property
     def held_bytes(self) -> int:
         """Size of keys, values and other state of all slots, in bytes."""
-        state = sum(int(one.numel()) * int(one.element_size()) for one in self.state)
+        state = sum(int(one.numel()) * int(one.element_size()) for one in self._voice_state)
         return self.cache.held_bytes + self.talker.cache.held_bytes + state
 
     def take_prompt(self, slot: int, prompt: Tensor) -> None:
@@ -139,7 +184,7 @@ class ChunkStep:
 
     def clear_voice(self, slot: int) -> None:
         """Zero the talker and the vocoder of a slot: a masked cell counts 0 times, but 0 times NaN is NaN."""
-        for one in (*self.talker.cache.keys, *self.talker.cache.values, *self.state):
+        for one in (*self.talker.cache.keys, *self.talker.cache.values, *self._voice_state):
             one[slot].zero_()
 
     @staticmethod
@@ -149,26 +194,39 @@ class ChunkStep:
         places = torch.arange(embeds.shape[1], device=embeds.device)[None]
         return decoder(embeds, places, places, embeds.shape[1], first_slot=slot)[0]
 
-    def __call__(self, inputs: list[Tensor], span: int, said_span: int) -> tuple[Tensor, Tensor]:
-        """Run the step.
+    def think(self, inputs: Sequence[Tensor], span: int) -> tuple[Tensor, Tensor]:
+        """Run the stage of the thinker.
 
         Args:
-            inputs: Features, numbers and noise; see the module.
-            span: Cells of the thinker cache that attention covers.
-            said_span: Cells of the talker cache that attention covers.
+            inputs: Features and numbers; see the module.
+            span: Cells of the cache that attention covers.
 
         Returns:
-            The output (see the module), and the hidden states that condition the talker, `(b, tokens, dim)`.
+            The answer and the hidden states; see the module.
         """
         import torch
 
-        features, numbers, noise = inputs
-        columns = dict(zip((one.name for one in fields(SlotState)), numbers.split(1, 1), strict=True))
-        active = columns["active"] > 0
-        tokens, count, hidden = self._think_chunk(self.encode(features), columns, span)
-        codes = self._speak_chunk(tokens, count, hidden, columns, noise, said_span)
-        wave = self.vocoder.push(codes, active, columns["frames"], columns["vocoder"])
-        return torch.cat([wave.float(), tokens.float(), count.float()], 1), hidden
+        features, numbers = inputs
+        tokens, count, hidden = self._think_chunk(self.encode(features), ThinkerState.split(numbers), span)
+        return torch.cat([tokens, count], 1), hidden
+
+    def speak(self, inputs: Sequence[Tensor], span: int) -> tuple[Tensor]:
+        """Run the stage of the talker.
+
+        Args:
+            inputs: Numbers and noise, and the answer and the hidden states of the thinker; see the module.
+            span: Cells of the cache that attention covers.
+
+        Returns:
+            The wave.
+        """
+        numbers, noise, answer, hidden = inputs
+        columns = TalkerState.split(numbers)
+        tokens, count = answer.split(self.shape.tokens, 1)
+        wanted = (columns["running"] > 0) | (tokens != self.mask.grammar.silence).any(1, keepdim=True)
+        speaks = (columns["active"] > 0) & wanted
+        codes = self._speak_chunk(tokens, count, hidden, speaks, columns, noise, span)
+        return (self.vocoder.push(codes, speaks, columns["frames"], columns["vocoder"]).float(),)
 
     def _think_chunk(self, audio: Tensor, columns: dict[str, Tensor], span: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the tokens `(b, tokens)`, the number of valid ones `(b, 1)`, and their hidden states `(b, tokens, dim)`."""
@@ -222,19 +280,25 @@ class ChunkStep:
         return last, hidden, length + taken, position + taken
 
     def _speak_chunk(
-        self, tokens: Tensor, count: Tensor, hidden: Tensor, columns: dict[str, Tensor], noise: Tensor, span: int
+        self,
+        tokens: Tensor,
+        count: Tensor,
+        hidden: Tensor,
+        speaks: Tensor,
+        columns: dict[str, Tensor],
+        noise: Tensor,
+        span: int,
     ) -> Tensor:
         """Generate the codes of the chunk, `(b, 16, frames)`. The frames are divided equally among the tokens."""
         import torch
 
         shape = self.shape
-        active = columns["active"] > 0
         projected = self.model.talker.text_projection(hidden)
         projected = torch.where(self.mask.is_text(tokens)[..., None], projected, self.pad)
         codes = []
         for j in range(shape.frames):
             which = (j * count // shape.frames)[..., None].expand(-1, 1, projected.shape[-1])
-            places = torch.where(active, columns["said_length"] + j, self.talker.cache.trash)
-            positions = columns["said_position"] + j
-            codes.append(self.talker.frame(projected.gather(1, which), noise[:, j], active, places, positions, span))
+            places = torch.where(speaks, columns["length"] + j, self.talker.cache.trash)
+            positions = columns["position"] + j
+            codes.append(self.talker.frame(projected.gather(1, which), noise[:, j], speaks, places, positions, span))
         return torch.stack(codes, -1)

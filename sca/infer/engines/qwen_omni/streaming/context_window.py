@@ -55,7 +55,7 @@ class ContextWindow:
         self.first = self.length = self.position = tokens
 
     def open_chunk(self, most: int) -> Eviction:
-        """Begin a chunk.
+        """Begin a chunk. A chunk without tokens is begun again, so a second call changes nothing.
 
         Args:
             most: Maximum number of tokens of the chunk.
@@ -76,7 +76,8 @@ class ContextWindow:
             self.length -= drop
         back = self.position - self.length if self.position + most > self.positions else 0
         self.position -= back
-        self._chunks.append(0)
+        if not self._chunks or self._chunks[-1]:
+            self._chunks.append(0)
         return Eviction(self.first, drop, back)
 
     def add(self, tokens: int) -> None:

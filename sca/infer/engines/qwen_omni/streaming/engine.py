@@ -1,7 +1,8 @@
 """The Qwen3-Omni engine: for each chunk of input it generates a silence token or up to two text tokens, and a chunk of audio.
 
 A step: log-mel → audio tokens → thinker → one silence token, or text tokens one by one → one talker frame per 80 ms,
-conditioned on the hidden state of its token → vocoder. Without text the talker is conditioned on the padding token.
+conditioned on the hidden state of its token → vocoder. Without text the talker is conditioned on the padding token, and
+in silence talker and vocoder do not run (`VoiceGate`).
 Tokens are interleaved as in the training rows: the prompt, then per chunk the audio tokens and one silence token or the
 text tokens. Control tokens, if configured, have the same places as in the rows (`sca.control_tokens`); the talker does
 not receive them.
@@ -136,6 +137,8 @@ class QwenOmni:
             grid=grid,
             speaker_id=self.speaker_id,
             not_text=self.grammar.not_text,
+            silence=self.silence,
+            lead_chunks=self.lead_chunks,
             temperature=options.talker_temperature,
             top_k=options.talker_top_k,
             seed=options.seed,

@@ -1,7 +1,7 @@
 """The voice of a session: talker and vocoder, which turn the tokens of a chunk into a chunk of audio.
 
 From the thinker it needs only the content of a `ThoughtPacket` (`token_ids` and `hidden_states`) and the embeddings of
-two marker tokens, so it can run in another process.
+two marker tokens, so it can run in another process. It runs only while it is needed (`VoiceGate`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["Voice", "VoicePhase", "VoiceSettings", "segment_phase"]
+__all__ = ["Voice", "VoiceGate", "VoicePhase", "VoiceSettings", "segment_phase"]
+
+_SILENT_PEAK = 1e-3
+"""-60 dBFS, 33 steps of int16."""
+_MARGIN = 2
+"""Chunks of silence after the lead before a voice stops. One silent chunk is common between two words."""
 
 
 class VoicePhase(IntEnum):
@@ -53,6 +58,41 @@ def segment_phase(phase: VoicePhase, *, has_text: bool, turn_ended: bool) -> tup
     return (VoicePhase.ENDING if ending else phase), False
 
 
+class VoiceGate:
+    """Decides in which chunks the voice of a session runs, and talker and vocoder with it.
+
+    It runs in a chunk whose answer has any token but silence, and afterwards until its sound has ended: until
+    `lead_chunks + 2` successive chunks had an answer of silence and a wave below -60 dBFS. In all other chunks the session
+    is silent, and its talker and vocoder do not change: they continue later as if no time had passed.
+
+    Attributes:
+        running: Whether the voice runs in the next chunk for any answer.
+    """
+
+    def __init__(self, silence: int, lead_chunks: int) -> None:
+        """Create the gate of a session that has not spoken yet.
+
+        Args:
+            silence: Id of the silence token.
+            lead_chunks: Chunks by which a token precedes its sound.
+        """
+        self._silence, self._tail = silence, lead_chunks + _MARGIN
+        self._left = 0
+
+    @property
+    def running(self) -> bool:  # noqa: D102 - see the class
+        return self._left > 0
+
+    def runs(self, tokens: Sequence[int]) -> bool:
+        """Return whether the voice runs in a chunk with this answer."""
+        return self.running or any(token != self._silence for token in tokens)
+
+    def follow(self, tokens: Sequence[int], wave: np.ndarray) -> None:
+        """Process the answer and the wave of a chunk in which the voice ran."""
+        silent = all(token == self._silence for token in tokens) and bool(np.abs(wave).max() < _SILENT_PEAK)
+        self._left = self._left - 1 if silent else self._tail
+
+
 @dataclass(frozen=True, slots=True)
 class VoiceSettings:
     """Settings of a voice.
@@ -61,6 +101,8 @@ class VoiceSettings:
         grid: The grid of the session.
         speaker_id: The codec token of the speaker.
         not_text: Token ids that are not spoken.
+        silence: Id of the silence token.
+        lead_chunks: See `VoiceGate`.
         temperature: The sampling temperature; 0 selects the most likely code.
         top_k: Number of most likely codes to sample from.
         seed: Seed of the sampling.
@@ -72,6 +114,8 @@ class VoiceSettings:
     grid: Grid
     speaker_id: int
     not_text: frozenset[int]
+    silence: int
+    lead_chunks: int
     temperature: float
     top_k: int
     seed: int
@@ -101,6 +145,7 @@ class Voice:
         self._pick = Sampler(settings.temperature, settings.top_k, settings.seed)
         self._books = int(self._talker.config.num_code_groups)
         self._phase = VoicePhase.ENDED if settings.per_segment else VoicePhase.SPEAKING
+        self._gate = VoiceGate(settings.silence, settings.lead_chunks)
         self._begin()
 
     def _begin(self) -> None:
@@ -116,7 +161,7 @@ class Voice:
         return self._frames.held_bytes + self._vocoder.held_bytes
 
     def speak(self, tokens: Sequence[int], hidden: Tensor, *, turn_ended: bool = False) -> np.ndarray:
-        """Generate one chunk of audio.
+        """Generate one chunk of audio: zeros while the voice does not run.
 
         The frames of the chunk are divided equally among its tokens, or with `tells_once` each token has one frame.
 
@@ -142,7 +187,12 @@ class Voice:
             if self._phase is VoicePhase.ENDING and before is VoicePhase.SPEAKING:
                 texts[0] = self._eos
                 return self._generate(texts, end_from=1)
-        return self._generate(texts, end_from=0 if self._phase is VoicePhase.ENDING else len(texts))
+        elif not self._gate.runs(tokens):
+            self._pick.skip(len(texts) * self._books)
+            return np.zeros(grid.spoken_samples, np.float32)
+        wave = self._generate(texts, end_from=0 if self._phase is VoicePhase.ENDING else len(texts))
+        self._gate.follow(tokens, wave)
+        return wave
 
     def _texts(self, tokens: Sequence[int], projected: Tensor) -> list[Tensor]:
         """Return the condition of each frame of a chunk, `(1, 1, dim)` each."""
