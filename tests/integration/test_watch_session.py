@@ -20,6 +20,7 @@ from tests.helpers.chat_server import ChatServer, streamed
 from tests.helpers.command import sca
 from tests.helpers.timeouts import TIMEOUT_S
 from tests.helpers.video import make_video
+from tests.helpers.video_server import video_server
 from tests.helpers.watch_engines import ScriptedEngine
 
 QUICK = {
@@ -172,6 +173,43 @@ def test_pictures_are_scaled_for_the_engine(clip):
     engine = ScriptedEngine(watch_engines.talks, max_side=100)
     watched(clip, engine, quick(), until=enough(CycleEnd, 1))
     assert engine.requests[0].frames[-1].pixels.shape == (75, 100, 3)
+
+
+def test_commentary_goes_on_after_a_source_was_lost(tmp_path):
+    engine = ScriptedEngine(watch_engines.talks)
+    with video_server(tmp_path) as server:
+
+        def do(session, event):
+            if isinstance(event, CycleEnd) and event.cycle == 1:
+                server.kill()
+            if isinstance(event, SourceState) and event.state == "lost":
+                lost.append(len(engine.requests))
+                server.start()
+
+        def until(event):
+            return bool(lost) and len(engine.requests) > lost[0] + 2
+
+        lost = []
+        events = watched(server.url("mjpeg"), engine, quick(), until=until, do=do)
+    assert [event.state for event in of(events, SourceState)] == ["open", "lost", "open"]
+    assert {end.outcome for end in of(events, CycleEnd)} <= {"spoke", "silent", "skipped"}
+
+
+def test_command_ends_with_the_reason_when_a_source_is_gone(tmp_path, scripted, monkeypatch):
+    talks = watch_engines.talks
+
+    def answer(request, cancelled):
+        server.kill()
+        yield from talks(request, cancelled)
+
+    with video_server(tmp_path) as server:
+        monkeypatch.setattr(watch_engines, "talks", answer)
+        options = ("--engine", "scripted", "--mute", "--set", "watch.reconnect_s=0.3")
+        done = sca("watch", server.url("mjpeg", user="me:secret@"), *options)
+    assert done.returncode == 6, done.stderr
+    assert "sca watch: the source is lost; it is tried again: http://127.0.0.1:" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("sca: http://127.0.0.1:")
+    assert "secret" not in done.stderr
 
 
 def test_a_question_is_answered_by_another_server(clip):
