@@ -83,7 +83,7 @@ class WatchConfig(Section):
         le=MAX_SECONDS,
         description="A cycle fails if nothing arrives from the engine for this long, in seconds.",
     )
-    stream_delay_init: Annotated[float, Flag("--delay", "SECONDS")] = Field(
+    stream_delay_init: float = Field(
         5.0,
         ge=0,
         le=MAX_SECONDS,
