@@ -57,6 +57,12 @@ class TestNativeMiniCpm(WatchContract):
         return [np.full((56, 56, 3), level, np.uint8) for level in (40, 220)]
 
 
+class TestMiniCpmOmni(WatchContract):
+    @pytest.fixture
+    def engine(self, omni_folder):
+        return load(omni_folder, trust_remote_code=True)
+
+
 def test_answer_streams_and_is_that_of_generate(native):
     request = WatchRequest(0, grey(40, 200), "What is it?", max_tokens=12)
     inputs = native.inputs(request)

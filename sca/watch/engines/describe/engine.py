@@ -18,6 +18,9 @@ __all__ = ["DescribeEngine", "load"]
 _SAMPLE_FPS = 5.0
 """Two pictures of a new text are seen 0.2 s to 0.4 s after it appears."""
 
+_LONGEST_SIDE = 1920
+"""Text on the screen can be read at this size; larger pictures only cost more."""
+
 _SENTENCES: dict[Density, int] = {"minimal": 1, "brief": 2, "normal": 3}
 
 
@@ -57,6 +60,7 @@ class DescribeEngine(WatchEngine):
             follows_instruction=False,
             every_frame=True,
             sample_fps=_SAMPLE_FPS,
+            max_side=_LONGEST_SIDE,
         )
 
     @override

@@ -5,6 +5,7 @@ looked for when something appeared that stays, else less and less often; a place
 two of three readings agree; and a place that changes all the time is read seldom.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ _LEAST_CONFIDENCE = 0.75
 _SEARCH_GAP_US, _LONGEST_GAP_US = 2_000_000, 8_000_000
 """Pictures in which something moves seem to have something new all the time: without a new text the gap doubles."""
 _CUT_GAP_US = 1_000_000
+_LARGEST_SHARE = 5
+"""A search is at least this many times its processor time after the last one, so slow machines search less often."""
 _FIRST_IDLE_US, _LONGEST_IDLE_US = 4_000_000, 16_000_000
 _SAME_PLACE = 0.4
 _MISSED_SEARCHES = 2
@@ -116,6 +119,7 @@ class TextRegions:
         self._reader = reader
         self._regions: list[Region] = []
         self._search_at_us, self._searched_us = 0, -_LONGEST_IDLE_US
+        self._cost_us = 0
         self._idle_us, self._gap_us, self._appeared = _FIRST_IDLE_US, _SEARCH_GAP_US, False
         self._cells: NDArray[np.float32] | None = None
         self._searched_cells: NDArray[np.float32] | None = None
@@ -141,7 +145,8 @@ class TextRegions:
             self._plan(max(frame.time_us, self._searched_us + self._gap_us), self._idle_us)
             self._appeared = True
         readings = self._read(frame)
-        if frame.time_us >= self._search_at_us and not any(one.is_important and one.is_open for one in self._regions):
+        earliest_us = max(self._search_at_us, self._searched_us + _LARGEST_SHARE * self._cost_us)
+        if frame.time_us >= earliest_us and not any(one.is_important and one.is_open for one in self._regions):
             self._search(frame)
             readings += self._read(frame, [one for one in self._regions if one.reference is None])
         return readings
@@ -190,7 +195,9 @@ class TextRegions:
     # Searching
 
     def _search(self, frame: VideoFrame) -> None:
+        began_ns = time.thread_time_ns()
         found = [_with_margin(box, self._size) for box in self._reader.find(frame.pixels)]
+        self._cost_us = (time.thread_time_ns() - began_ns) // 1000
         news = False
         for region in list(self._regions):
             same = max(found, key=region.box.overlap, default=None)
