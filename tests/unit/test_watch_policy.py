@@ -11,12 +11,13 @@ from sca.config import WatchConfig
 from sca.watch.engines.base import AudioPiece, Question, TextPiece, WatchEngineInfo
 from sca.watch.events import CycleEnd, InstructionSet, Notice, Speech, Text
 from sca.watch.policy.change import density_of, difference, grey_cells
+from sca.watch.policy.director import Director
 from sca.watch.policy.pacing import DelayAverage, SpeechLine
 from sca.watch.policy.repeats import RepeatGate
 from sca.watch.policy.rules import Ask, CancelAnswer, ReplaceEngine, Rules, rules_of
 from sca.watch.policy.silence import SilenceGate
 from sca.watch.profiles.model import Profile
-from tests.helpers.watch_world import US, Stall, World, sentence, spoken
+from tests.helpers.watch_world import US, Stall, World, level_frame, sentence, spoken
 
 RULES = Rules()
 
@@ -212,6 +213,17 @@ def test_names_of_the_profile_are_part_of_the_prompt():
     assert rules.system == "You comment.\nNames on the screen: ARS is Arsenal; CHE is Chelsea."
     assert (rules.delay_us, rules.delay_alpha, rules.pause_us, rules.max_tokens) == (5 * US, 0.2, US, 150)
     assert not rules.delegates, "the engine has no questions"
+
+
+def test_remarks_before_an_answer_start_no_other_cycle():
+    director = Director(Rules(every_frame=True, voice=None, delayed=False))
+    (ask,) = director.look([level_frame(0, 0)], 0)
+    director.saw(wants=True)
+    director.piece(0, TextPiece("The scene changes."), 10)
+    director.answered(0, None, 20)
+    assert (ask.request.cycle, director.wants, director.due_us) == (0, False, US)
+    director.saw(wants=True)
+    assert (director.wants, director.due_us) == (True, 0)
 
 
 # Instructions

@@ -141,8 +141,9 @@ class Director:
     # What the engine sees
 
     def saw(self, *, wants: bool) -> None:
-        """Note whether an engine that is given every picture has something to say."""
-        self._wants = wants
+        """Note whether an engine that is given every picture has a remark."""
+        # A picture that it saw before it answers is part of that answer.
+        self._wants = wants and (self._active is None or self._active.answered)
 
     def look(self, frames: Sequence[VideoFrame], now_us: int) -> list[Action]:
         """Begin a cycle with these pictures, or skip it. Call it when a cycle is due and there is a new picture."""
