@@ -228,22 +228,22 @@ def test_an_absent_camera():
         open_source("webcam:77")
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        (wire.ANSWER, b"[]"),
-        (wire.ANSWER, b'{"codec": "h264"}'),
-        (wire.ERROR, b"no json"),
-        (PICTURE, b"short"),
-        (b"?", b""),
-    ],
-)
-def test_malformed_messages_of_the_process_are_one_error(clip, monkeypatch, message):
+MALFORMED = [
+    (wire.ANSWER, b"[]"),
+    (wire.ANSWER, b'{"codec": "h264"}'),
+    (wire.ERROR, b"no json"),
+    (PICTURE, b"short"),
+    (b"?", b""),
+]
+
+
+def test_malformed_messages_of_the_process_are_one_error(clip, monkeypatch):
     source = open_source(str(clip))
-    monkeypatch.setattr(source, "_receive", lambda wait_s: (message[0], bytearray(message[1])))
-    for read in (source.open, lambda: list(source)):
-        with pytest.raises(InputError, match=r"malformed message|ended too early"):
-            read()
+    for kind, payload in MALFORMED:
+        monkeypatch.setattr(source, "_receive", lambda wait_s, sent=(kind, payload): (sent[0], bytearray(sent[1])))
+        for read in (source.open, lambda: list(source)):
+            with pytest.raises(InputError, match=r"malformed message|ended too early"):
+                read()
     source.release()
 
 

@@ -208,7 +208,10 @@ class VideoSource:
             case "file" | "stdin":
                 return InputError(f"{shown} cannot be read as a video ({reason})")
             case "camera":
-                return InputError(f"the camera {shown} cannot be opened ({reason})", hint="is it connected, and free?")
+                return InputError(
+                    f"the camera {shown} cannot be opened ({reason})",
+                    hint="connect it, or end the program that uses it",
+                )
         hint = None
         if name == "HTTPUnauthorizedError":
             hint = "give user and password in the address: scheme://user:password@host/path"
