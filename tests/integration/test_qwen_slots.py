@@ -134,8 +134,8 @@ def walk(session, inputs):
         (3, {"conditioning": "hidden:4"}, False),
         (3, {"max_new_tokens": 1}, False),
         (3, {"max_new_tokens": 1}, True),
-        (14, {"context_tokens": 64, "talker_context_frames": 64}, False),
-        (14, {"context_tokens": 64, "talker_context_frames": 64}, True),
+        (11, {"context_tokens": 64, "talker_context_frames": 64}, False),
+        (11, {"context_tokens": 64, "talker_context_frames": 64}, True),
     ],
 )
 def test_slot_equals_a_separate_session(model, tokenizer, heard, alone, chunks, qwen, carry):
@@ -147,6 +147,7 @@ def test_slot_equals_a_separate_session(model, tokenizer, heard, alone, chunks, 
         same(frames, expected)
     # Once per chunk; and at the begin of speech, also of that after the interruption, for answer and for wave.
     assert engine.runner.waits == chunks + 1 + (chunks > 5)
+    assert (slot.window.length < slot.window.position) == ("context_tokens" in qwen), "the oldest chunks were dropped"
 
 
 def test_slot_in_float32(single, tokenizer, heard):
