@@ -53,8 +53,12 @@ def in_process(run: Callable[[], T], limit_s: float = 120) -> T:
     return result
 
 
-def register() -> FakeTensorMode:
-    """Register the device type `gpu` in this process, and return the mode in which its tensors are created."""
+def register(whole: int = 0) -> FakeTensorMode:
+    """Register the device type `gpu` in this process, and return the mode in which its tensors are created.
+
+    Args:
+        whole: The whole numbers in arrays that are made of tensors; other numbers are 0.
+    """
     backend_registration._setup_privateuseone_for_python_backend("gpu")
     tensor, from_numpy = torch.tensor, torch.from_numpy
 
@@ -67,11 +71,12 @@ def register() -> FakeTensorMode:
         out = from_numpy(array)
         return torch.empty(out.shape, dtype=out.dtype)
 
-    def zeros(self):
-        return np.zeros(self.shape, str(self.dtype).removeprefix("torch."))
+    def array(self):
+        number = 0 if self.is_floating_point() else whole
+        return np.full(self.shape, number, str(self.dtype).removeprefix("torch."))
 
     # The mode keeps the numbers of lists and arrays, and would compute with them on the device.
-    torch.tensor, torch.from_numpy, torch.Tensor.numpy = made, shaped, zeros
+    torch.tensor, torch.from_numpy, torch.Tensor.numpy = made, shaped, array
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 

@@ -14,10 +14,12 @@ from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.loading.flops import skeleton
 from sca.infer.engines.qwen_omni.slots.audio_encoder import AudioEncoder
+from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.streaming import engine as streaming
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
+from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from sca.infer.frames import NO_FEATURES, AudioInput
 from sca.units import Grid
 from scripts.released_omni import released_config
@@ -99,6 +101,7 @@ def stream(devices, token=WORD):
 
 
 TOKEN_READ = "engine.py: more = [int(token)]"
+SLOT_READ = "stage_runner.py: array: np.ndarray = self._tensor.cpu().numpy()"
 AUDIO_READ = "voice.py: wave: np.ndarray = self._vocoder.push(torch.stack(codes, -1))[0, 0].float().cpu().numpy()"
 
 
@@ -114,6 +117,36 @@ def test_stream_on_fake_gpus(devices, token, tokens, waves):
     assert thought_on == "gpu:0"
 
 
+def slots(devices, whole=2, mutant=False):
+    """One chunk of two sessions in slots: where the host waits. An answer of twos is two words."""
+    mode, watch = register(whole), Watch()
+    model = model_on(mode, devices)
+    if mutant:
+        TokenMask.on = lambda self, _device: self
+    with mode, watch:
+        qwen = QwenConfig(slots=2, context_tokens=512, talker_context_frames=512)
+        engine = SlotOmni(model, qwen_tokenizer(), qwen, DuplexConfig())
+        sessions = [engine.open(SessionConfig(grid=GRID, prompt="Be brief.")) for _ in range(2)]
+        watch.waits.clear()
+        for result in engine.step_batch(sessions, [heard()] * 2):
+            if isinstance(result, Exception):
+                raise result
+    return dict(watch.waits), engine.runner.waits
+
+
+@pytest.mark.parametrize(
+    ("devices", "whole", "reads", "waits"), [(ONE, 0, 1, 1), (STACKS, 2, 3, 2)], ids=["one GPU, silent", "whole stacks"]
+)
+def test_slots_on_fake_gpus(devices, whole, reads, waits):
+    """The host waits for the answer of the thinker, and if a slot speaks for the wave, with which the answer is read again."""
+    assert in_process(partial(slots, devices, whole)) == ({SLOT_READ: reads}, waits)
+
+
+def test_slots_refuse_a_split_layer_by_layer():
+    with pytest.raises(RuntimeError, match="splits the model layer by layer"):
+        in_process(partial(slots, LAYERS))
+
+
 def mask_elsewhere():
     streaming.device_of = lambda _module: torch.device("gpu:0")  # the logits are on gpu:1
     return stream(LAYERS)
@@ -127,6 +160,8 @@ def code_read():
 
 def test_fake_gpu_finds_a_wrong_device_and_a_read():
     """Mutants of the engine fail the tests above."""
+    with pytest.raises(RuntimeError, match=r"(?s)is_text.*at least two devices"):
+        in_process(partial(slots, STACKS, mutant=True))
     with pytest.raises(RuntimeError, match=r"(?s)choose_text.*found at least two devices"):
         in_process(mask_elsewhere)
     waits, _ = in_process(code_read)

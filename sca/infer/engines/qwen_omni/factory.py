@@ -33,8 +33,7 @@ def load(settings: Settings) -> QwenOmni:
     _check_format(settings)
     qwen = settings.qwen
     model, tokenizer = load_model(qwen, settings.grid, settings.duplex.tokens_per_chunk)
-    thinker, talker = device_of(model.thinker.lm_head), device_of(model.talker.codec_head)
-    slots = slots_of(qwen, cuda=thinker.type == "cuda" and thinker == talker)
+    slots = slots_of(qwen, cuda=device_of(model.thinker.lm_head).type == "cuda")
     if qwen.talker_process:
         return TwoProcessOmni(model, tokenizer, qwen, settings.duplex)
     if slots:

@@ -43,36 +43,39 @@ class GraphBackend(Protocol):
 
 
 class CudaGraphs(GraphBackend):
-    """CUDA graphs with one memory pool. Graphs run one after the other, so they can share temporary memory."""
+    """CUDA graphs of stages on the current device, with one memory pool for each device.
+
+    Graphs run one after the other, so they can share temporary memory.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._pool: Any = None
+        self._pools: dict[int, Any] = {}
 
     @override
     def warm_up(self, work: Work) -> None:
         import torch
 
-        side = torch.cuda.Stream(self._device)
-        side.wait_stream(torch.cuda.current_stream(self._device))
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARMUPS):
                 work()
-        torch.cuda.current_stream(self._device).wait_stream(side)
-        torch.cuda.synchronize(self._device)  # so that the error of a kernel is that of this stage
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.synchronize()  # so that the error of a kernel is that of this stage
 
     @override
     def capture(self, work: Work) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
         import torch
 
-        graph = torch.cuda.CUDAGraph()
+        graph, device = torch.cuda.CUDAGraph(), torch.cuda.current_device()
         try:
-            with torch.cuda.graph(graph, pool=self._pool):
+            with torch.cuda.graph(graph, pool=self._pools.get(device)):
                 out = work()
         except RuntimeError:
-            self._pool = None  # a failed capture can leave the pool unusable
+            self._pools.pop(device, None)  # a failed capture can leave the pool unusable
             raise
-        self._pool = graph.pool()
+        self._pools[device] = graph.pool()
         return graph.replay, out
 
     @override

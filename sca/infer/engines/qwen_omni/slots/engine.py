@@ -18,6 +18,7 @@ from sca.infer.engines.qwen_omni.slots.graph_keys import GraphKey, KeyPlan
 from sca.infer.engines.qwen_omni.slots.session import SlotEngine, SlotSession
 from sca.infer.engines.qwen_omni.slots.stage_runner import StageRunner
 from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Shape, TalkerState, ThinkerState
+from sca.infer.engines.qwen_omni.streaming.devices import has_whole_stacks
 from sca.infer.frames import AudioInput, Frame
 from sca.infer.generation import GenerationOptions
 from sca.tokenizer import TextTokenizer
@@ -58,11 +59,10 @@ class SlotOmni(SlotEngine):
             ConfigError: The settings do not fit the model, or each other.
         """
         super().__init__(model, tokenizer, qwen, duplex)
-        devices = {weight.device for weight in model.parameters()}
-        if len(devices) > 1:
+        if not has_whole_stacks(model):
             raise ConfigError(
-                f"qwen.slots is {qwen.slots}, but the model is on {len(devices)} devices",
-                hint="slots need the model on one device: set qwen.device_map to it, or qwen.slots to 0",
+                f"qwen.slots is {qwen.slots}, but qwen.device_map is {qwen.device_map}, which splits the model layer by layer",
+                hint="set qwen.device_map to auto, stacks or a device, or qwen.slots to 0",
             )
         if qwen.carry_second_token and self.layer:
             raise ConfigError(

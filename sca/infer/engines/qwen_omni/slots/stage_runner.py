@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -75,15 +76,18 @@ class StageRunner:
             level = logging.WARNING if number % _NOTICE_EVERY == 1 or number == len(keys) else logging.INFO
             log.log(level, "capturing CUDA graphs, %d of %d (%s)", number, len(keys), key)
             work = partial(self._work, key, self._fill(key, blank(key)))
+            selected = _selected(self._devices[key.stage])
             try:
-                self._graphs.warm_up(work)
+                with selected:
+                    self._graphs.warm_up(work)
             except RuntimeError as error:
                 raise ScaError(
                     f"the stage of the {key.stage} does not run with {key.slots} slots and {key.cells} cells: {first_line(error)}",
                     hint="lower qwen.slots or qwen.context_tokens if memory is short, or set qwen.slots to 0",
                 ) from error
             try:
-                self._replays[key] = self._graphs.capture(work)
+                with selected:
+                    self._replays[key] = self._graphs.capture(work)
                 self._outputs.setdefault((key.stage, key.slots), _Output(self._replays[key][1][0]))
             except RuntimeError as error:
                 failed[key] = first_line(error)
@@ -170,6 +174,13 @@ class StageRunner:
             self._outputs[place] = _Output(result)
         self._outputs[place].send(result)
         self._sent[key.stage] = self._outputs[place]
+
+
+def _selected(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which a GPU is the current one: a capture has the streams of that device."""
+    import torch
+
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 class _Inputs:

@@ -24,6 +24,7 @@ from sca.infer.engines.qwen_omni.slots.audio_encoder import AudioEncoder
 from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.slots.talker import SlotTalker
 from sca.infer.engines.qwen_omni.slots.vocoder import SlotVocoder
+from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 
 if TYPE_CHECKING:
@@ -147,7 +148,9 @@ class ChunkStep:
         self.vocoder = SlotVocoder(model.code2wav, slots)
         marks = [model.config.tts_pad_token_id, model.config.tts_bos_token_id]
         embedded = thinker.get_input_embeddings()(torch.tensor([marks], device=weight.device))
-        self.pad, self.bos = model.talker.text_projection(embedded).chunk(2, 1)
+        voice = device_of(model.talker.text_projection)
+        self.pad, self.bos = model.talker.text_projection(embedded.to(voice)).chunk(2, 1)
+        self._said_mask = mask.on(voice)
 
     @property
     def devices(self) -> tuple[torch.device, torch.device]:
@@ -294,7 +297,7 @@ class ChunkStep:
 
         shape = self.shape
         projected = self.model.talker.text_projection(hidden)
-        projected = torch.where(self.mask.is_text(tokens)[..., None], projected, self.pad)
+        projected = torch.where(self._said_mask.is_text(tokens)[..., None], projected, self.pad)
         codes = []
         for j in range(shape.frames):
             which = (j * count // shape.frames)[..., None].expand(-1, 1, projected.shape[-1])

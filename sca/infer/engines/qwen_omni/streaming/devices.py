@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch.nn import Module
 
-__all__ = ["device_of"]
+__all__ = ["device_of", "has_whole_stacks"]
 
 
 def device_of(module: Module) -> torch.device:
@@ -30,3 +30,10 @@ def device_of(module: Module) -> torch.device:
     if device is not None:
         return torch.device(device)
     return next(module.parameters()).device
+
+
+def has_whole_stacks(model: Module) -> bool:
+    """Return whether the thinker is on one device, and talker and vocoder too, which may be another one."""
+    thinker = {weight.device for weight in model.thinker.parameters()}
+    voice = {weight.device for part in (model.talker, model.code2wav) for weight in part.parameters()}
+    return len(thinker) == len(voice) == 1

@@ -6,11 +6,13 @@ larger after it.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 from sca.control_tokens import Grammar, SpeakerState, TokenKind
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["TokenMask"]
@@ -76,6 +78,15 @@ class TokenMask:
     def is_whole_answer(self, token: Tensor) -> Tensor:
         """Return whether an answer that begins with the token is complete, bool `(b, 1)`."""
         return self._kinds[token] <= int(TokenKind.HOLD)
+
+    def on(self, device: torch.device) -> TokenMask:
+        """Return this mask with its tables on a device."""
+        moved = copy(self)
+        moved.device = device
+        for name, table in vars(self).items():
+            if hasattr(table, "to"):
+                setattr(moved, name, table.to(device))
+        return moved
 
     def is_text(self, token: Tensor) -> Tensor:
         """Return whether tokens are text, bool of the same shape."""
