@@ -131,10 +131,10 @@ def _gathered(text: PretrainedConfig, tokens: int) -> int:
 
 
 def _launches(config: PretrainedConfig) -> tuple[int, int]:
-    """Return the number of kernels of a chunk: 13,515 and 29,883 in the released size, in proportion to the layers."""
+    """Return the number of launches of a chunk (`scripts/bench/qwen_launches.py`): about 4,033 and 7,454 in the released size."""
     thinker, talker = config.thinker_config, config.talker_config
     predictor = talker.code_predictor_config.num_hidden_layers * (talker.num_code_groups - 1)
     return (
-        280 * thinker.text_config.num_hidden_layers,
-        4 * (80 * talker.text_config.num_hidden_layers + 77 * predictor),
+        84 * thinker.text_config.num_hidden_layers,
+        4 * (32 * talker.text_config.num_hidden_layers + 15 * predictor) + 400,
     )

@@ -11,6 +11,8 @@ from sca.infer.engines.qwen_omni.loading.flops import chunk_work, skeleton
 from sca.infer.engines.qwen_omni.loading.placement import LAYERED, Gpu, choose_placement, free_gpus, slots_of
 from sca.infer.engines.qwen_omni.loading.quantised import check_quantisation, quantisation_of, stored_bytes
 from sca.infer.engines.qwen_omni.loading.requirements import check_main_memory, dtype_of, speed_without_gpu
+from sca.infer.engines.qwen_omni.slots.cuda_graphs import experts_for
+from sca.infer.engines.qwen_omni.slots.graph_keys import KeyPlan, Stage
 from sca.units import Grid
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ log = logging.getLogger(__name__)
 
 _FP8_FROM = (8, 9)
 """transformers expands FP8 weights to bfloat16 on a CPU and on older GPUs."""
-_GROUPED_ON = ((9, 0), (10, 0))
-"""torch multiplies all experts in one call there, in bfloat16 and without synchronisation."""
 
 
 def place(config: PretrainedConfig, qwen: QwenConfig, grid: Grid, text_tokens: int) -> str | dict[str, str]:
@@ -72,19 +72,16 @@ def _stored(config: PretrainedConfig, qwen: QwenConfig, gpus: list[Gpu]) -> dict
 
 
 def _workload(config: PretrainedConfig, qwen: QwenConfig, slots: int, gpus: list[Gpu], dtype: torch.dtype) -> Workload:
-    """Return what runs: a graph for each power of two of slots and of cells from 1024 on."""
-    import torch
-
+    """Return what runs, with the keys of the graphs."""
     if not (slots and gpus and qwen.cuda_graphs):
         return Workload(slots)
-    batches = (slots - 1).bit_length() + 1
-    counts = (
-        batches * max(1, (min(tokens, part.text_config.max_position_embeddings) - 1).bit_length() - 9)
-        for part, tokens in (
-            (config.thinker_config, qwen.context_tokens),
-            (config.talker_config, qwen.talker_context_frames),
-        )
+    thinker, talker = (
+        part.text_config.max_position_embeddings for part in (config.thinker_config, config.talker_config)
     )
-    thinker, talker = counts
-    grouped = dtype == torch.bfloat16 and all(one.capability in _GROUPED_ON for one in gpus)
-    return Workload(slots, (thinker, talker), gathers=not grouped)
+    rooms: dict[Stage, int] = {
+        "thinker": min(qwen.context_tokens, thinker),
+        "talker": min(qwen.talker_context_frames, talker),
+    }
+    stages = [key.stage for key in KeyPlan(slots, rooms, graphs=True, every_slot=False)]
+    gathers = any(experts_for(dtype, one.capability) != "grouped_mm" for one in gpus)
+    return Workload(slots, (stages.count("thinker"), stages.count("talker")), gathers)
