@@ -198,6 +198,14 @@ def test_archive_without_a_last_newline_keeps_its_last_line(tmp_path):
     assert path.read_text() == "youtube abcdefghijk\nyoutube bbcdefghijk\n"
 
 
+@pytest.mark.parametrize("length", range(19))
+def test_key_that_a_crash_cut_off_is_written_again(tmp_path, length):
+    path = tmp_path / "archive.txt"
+    path.write_text("youtube abcdefghijk\n" + "youtube bbcdefghijk"[:length])
+    Archive(path).add("youtube bbcdefghijk")
+    assert path.read_text() == "youtube abcdefghijk\nyoutube bbcdefghijk\n"
+
+
 def test_file_ids_differ_when_keys_do():
     page = {"extractor_key": "Generic", "id": "show", "original_url": "https://a.example/1/show.wav"}
     videos = [page, page | {"original_url": "https://a.example/2/show.wav"}]

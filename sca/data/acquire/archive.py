@@ -11,6 +11,7 @@ from sca.textutil import printable
 
 __all__ = ["Archive"]
 
+_MAX_LINE_BYTES = 1 << 16
 _KEY = re.compile(r"generic .+|\S+ \S+")
 
 
@@ -54,15 +55,23 @@ class Archive:
             with writing(self.path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with self.path.open("a+b") as file:
-                    file.write(_end_of_line(file) + f"{key}\n".encode())
+                    line = f"{key}\n".encode()
+                    file.write(_end_of_line(file, line) + line)
                     file.flush()
                     os.fsync(file.fileno())
             self._keys.add(key)
 
 
-def _end_of_line(file: BinaryIO) -> bytes:
-    """Return a newline if the last line has none: an archive may be written by hand, or cut off by a crash."""
-    if not file.seek(0, os.SEEK_END):
+def _end_of_line(file: BinaryIO, line: bytes) -> bytes:
+    """Return a newline if the last line has none, because the archive was written by hand.
+
+    A last line that is the beginning of the new one was cut off by a crash while the same key was added: it is removed.
+    """
+    end = file.seek(0, os.SEEK_END)
+    start = max(0, end - _MAX_LINE_BYTES)
+    file.seek(start)
+    last = file.read().rpartition(b"\n")[2]
+    if last and line.startswith(last):
+        file.truncate(end - len(last))
         return b""
-    file.seek(-1, os.SEEK_END)
-    return b"" if file.read(1) == b"\n" else b"\n"
+    return b"\n" if last else b""
