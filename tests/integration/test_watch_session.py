@@ -14,6 +14,7 @@ from sca.errors import UsageError
 from sca.watch.engines import registry
 from sca.watch.engines.base import Question, TextPiece
 from sca.watch.events import CycleEnd, Notice, SourceState, Speech, Text
+from sca.watch.running.engine_worker import EngineListener, EngineWorker
 from sca.watch.running.opening import OpenOptions, open_watch
 from tests.helpers import watch_engines
 from tests.helpers.chat_server import ChatServer, streamed
@@ -22,6 +23,7 @@ from tests.helpers.timeouts import TIMEOUT_S
 from tests.helpers.video import make_video
 from tests.helpers.video_server import video_server
 from tests.helpers.watch_engines import ScriptedEngine
+from tests.helpers.watch_world import level_frame
 
 QUICK = {
     "watch.inference_interval": "0.2",
@@ -142,6 +144,35 @@ def test_pictures_are_given_to_an_engine_that_sees_all(clip):
     watched(clip, engine, load_settings(env={}))
     assert engine.seen == sorted(set(engine.seen))
     assert engine.seen[-1] == 39
+
+
+def test_a_slow_engine_misses_pictures_and_is_not_behind():
+    held, freed, waits = threading.Event(), threading.Event(), [True]
+
+    def see(frame):
+        if waits.pop() if waits else False:
+            held.set()
+            freed.wait(TIMEOUT_S)
+        return False
+
+    engine = ScriptedEngine(watch_engines.talks, see, every_frame=True)
+    done = threading.Event()
+
+    class Reports(EngineListener):
+        def on_saw(self, frame, *, wants):
+            if frame.index == 20:
+                done.set()
+
+    worker = EngineWorker(engine, Reports())
+    worker.start()
+    worker.see(level_frame(0, 0))
+    assert held.wait(TIMEOUT_S)
+    for index in range(1, 21):
+        worker.see(level_frame(index, index * 100_000))
+    freed.set()
+    assert done.wait(TIMEOUT_S)
+    worker.close(TIMEOUT_S)
+    assert engine.seen == [0, *range(15, 21)]
 
 
 def test_an_answer_is_about_pictures_that_were_seen(clip):

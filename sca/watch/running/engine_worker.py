@@ -16,8 +16,8 @@ from sca.watch.frames import VideoFrame
 
 __all__ = ["EngineListener", "EngineWorker"]
 
-_MOST_FRAMES = 8
-"""Pictures that wait while the engine works. The oldest one leaves, so that a slow engine is not seconds behind."""
+_BEHIND_US = 500_000
+"""Pictures that wait for the engine leave when they are older than the newest one by more than this."""
 
 
 class EngineListener:
@@ -68,13 +68,11 @@ class EngineWorker:
             raise self._error
 
     def see(self, frame: VideoFrame) -> None:
-        """Give the engine a picture between answers."""
+        """Give the engine a picture between answers. A slow engine misses pictures, so that it is not seconds behind."""
         with self._changed:
-            if len(self._jobs) >= _MOST_FRAMES:
-                waiting = next((job for job in self._jobs if isinstance(job, VideoFrame)), None)
-                if waiting is not None:
-                    self._jobs.remove(waiting)
-            self._jobs.append(frame)
+            oldest_us = frame.at_us - _BEHIND_US
+            timely = (job for job in self._jobs if not isinstance(job, VideoFrame) or job.at_us >= oldest_us)
+            self._jobs = deque([*timely, frame])
             self._changed.notify()
 
     def ask(self, request: WatchRequest) -> None:
