@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sca.control_tokens import Grammar
 from sca.infer.engines.qwen_omni.loading.flops import skeleton
 from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Shape, TalkerState, ThinkerState
+from sca.infer.engines.qwen_omni.streaming.sampling import REPEATED, TEXT_OPTIONS
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from scripts.released_omni import released_config
 
@@ -104,7 +105,7 @@ def step_of(layers: int | None, slots: int, carry: bool = False) -> ChunkStep:
     """
     model = skeleton(released_config(layers)).to(torch.bfloat16)
     never = torch.zeros(152_064, dtype=torch.bool, device="meta")
-    shape = Shape(frames=4, tokens=2, most=2, layer=0, carry=carry, temperature=0.9, top_k=50)
+    shape = Shape(frames=4, tokens=2, most=2, unused=151_675, layer=0, carry=carry, temperature=0.9, top_k=50)
     with torch.no_grad():
         return ChunkStep(model, TokenMask(Grammar(SILENCE), never), shape, slots, room=16_384, said_room=4096)
 
@@ -144,7 +145,11 @@ def _numbers(state: type[ThinkerState | TalkerState], slots: int) -> torch.Tenso
 
 def chunk_launches(step: ChunkStep, slots: int) -> dict[str, int]:
     """Return the launches of a chunk in which a voice runs, and of a chunk in which none does."""
-    heard = [torch.empty(slots, 128, 32, device="meta"), _numbers(ThinkerState, slots)]
+    text = (
+        torch.empty(slots, TEXT_OPTIONS + 2, device="meta"),
+        torch.zeros(slots, REPEATED, dtype=torch.long, device="meta"),
+    )
+    heard = [torch.empty(slots, 128, 32, device="meta"), _numbers(ThinkerState, slots), *text]
     talking = [_numbers(TalkerState, slots), torch.empty(slots, 4, 16, device="meta"), *step.link()]
     silent = counted(lambda: step.think(heard, SPAN)).total()
     return {"chunk": silent + counted(lambda: step.speak(talking, SPAN)).total(), "chunk of silence": silent}

@@ -16,9 +16,11 @@ from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Shape, TalkerState, ThinkerState
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
+from sca.infer.engines.qwen_omni.streaming.sampling import REPEATED, TEXT_OPTIONS
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
+from sca.infer.generation import GenerationOptions
 from sca.units import Grid
 from scripts.make_tiny_omni import build
 from scripts.released_omni import released_config
@@ -393,12 +395,14 @@ def test_chunk_does_not_synchronise(single, size):
     """The meta device has shapes but no values, so reading one fails. Two layers of each kind."""
     ghost = copy.deepcopy(single).to("meta") if size == "tiny" else skeleton(released_config(layers=2))
     ghost = ghost.to(torch.bfloat16)
-    shape = Shape(frames=4, tokens=2, most=2, layer=0, carry=size == "tiny", temperature=0.9, top_k=50)
+    shape = Shape(frames=4, tokens=2, most=2, unused=151_675, layer=0, carry=size == "tiny", temperature=0.9, top_k=50)
     forbidden = torch.zeros(152_064, dtype=torch.bool, device="meta")
     mask = TokenMask(Grammar(151_646, ControlTokens(hold=151_647, start=151_648)), forbidden)
     step = ChunkStep(ghost, mask, shape, slots=3, room=512, said_room=256)
     numbers = [torch.zeros(3, len(one.names()), dtype=torch.long, device="meta") for one in (ThinkerState, TalkerState)]
-    answer, hidden = step.think([torch.zeros(3, 128, 32, device="meta"), numbers[0]], 256)
+    recent = torch.zeros(3, REPEATED, dtype=torch.long, device="meta")
+    options = torch.zeros(3, TEXT_OPTIONS + 2, device="meta")
+    answer, hidden = step.think([torch.zeros(3, 128, 32, device="meta"), numbers[0], options, recent], 256)
     (wave,) = step.speak([numbers[1], torch.zeros(3, 4, 16, device="meta"), answer, hidden], 256)
     assert (answer.shape, wave.shape) == ((3, 3), (3, 7680))
     assert hidden.shape == (3, 2, ghost.config.thinker_config.text_config.hidden_size)
@@ -470,3 +474,54 @@ def test_slots_use_given_features(model, tokenizer, heard):
     assert with_features[1].audio_bytes == without[1].audio_bytes
     one.reset()
     assert (one.step(other_sound)[0].hidden_states != with_features[0].hidden_states).any()
+
+
+# Options of a session
+
+
+@pytest.mark.parametrize("carry", [False, True])
+def test_slots_follow_every_option_as_streams(model, tokenizer, heard, carry):
+    """Two sessions with other options than their neighbour; silence is likely enough for a bias to matter."""
+    duplex = DuplexConfig(hold_id=151_647, start_id=151_648, stop_id=151_649)
+    chosen = [
+        GenerationOptions(
+            text_temperature=0.8,
+            text_top_p=0.9,
+            text_top_k=7,
+            text_repetition_penalty=1.5,
+            silence_bias=0.5,
+            tell="once",
+        ),
+        GenerationOptions(
+            force_listen_s=0.64, max_turn_s=0.64, turn_pause_s=0.32, silence_bias=-1, yield_to_speech=False
+        ),
+        GenerationOptions(yield_to_speech=True, text_temperature=2),
+    ]
+    marks = torch.tensor([151_646, 151_648, 151_649])
+    hook = model.thinker.lm_head.register_forward_hook(
+        lambda _module, _inputs, logits: logits.index_add(
+            -1, marks, logits[..., :3] + logits.amax(-1, keepdim=True) - 1
+        )
+    )
+    try:
+        plain = engine_of(model, tokenizer, duplex=duplex)
+        engine = engine_of(model, tokenizer, slots=3, duplex=duplex, carry_second_token=carry)
+        configs = [SessionConfig(prompt="Be brief.", generation=one) for one in chosen]
+        alone, slots = [plain.open(one) for one in configs], [engine.open(one) for one in configs]
+        assert engine.info.follows_generation
+        said = [[] for _ in chosen]
+        for one in heard[:8]:
+            for i, (frames, session) in enumerate(zip(engine.step_batch(slots, [one] * 3), alone, strict=True)):
+                same(frames, session.step(one))
+                said[i].append(frames[0].token_ids)
+    finally:
+        hook.remove()
+    assert said[1][:2] == [(151_646,)] * 2  # it must listen at first
+    assert len({str(tokens) for tokens in said}) == 3
+
+
+def test_a_slot_has_a_continuous_voice_only(model, tokenizer):
+    engine = engine_of(model, tokenizer, slots=1)
+    with pytest.raises(ConfigError, match=r"qwen\.voice is per-segment"):
+        engine.open(SessionConfig(generation=GenerationOptions(voice="per-segment")))
+    assert engine.open(BRIEF)

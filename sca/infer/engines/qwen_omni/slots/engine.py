@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +18,8 @@ from sca.infer.engines.qwen_omni.slots.session import SlotEngine, SlotSession
 from sca.infer.engines.qwen_omni.slots.stage_runner import StageRunner
 from sca.infer.engines.qwen_omni.slots.step import ChunkStep, Shape, TalkerState, ThinkerState
 from sca.infer.engines.qwen_omni.streaming.devices import has_whole_stacks
+from sca.infer.engines.qwen_omni.streaming.sampling import TextState
 from sca.infer.frames import AudioInput, Frame
-from sca.infer.generation import GenerationOptions
 from sca.tokenizer import TextTokenizer
 from sca.units import Grid
 
@@ -70,7 +69,6 @@ class SlotOmni(SlotEngine):
                 "would arrive a chunk late",
                 hint="set qwen.conditioning to embed, or qwen.carry_second_token to false",
             )
-        self.info = replace(self.info, follows_generation=False)
         self.slots = qwen.slots or 1
         self._graphs = graphs or graphs_for(self.device, wanted=qwen.cuda_graphs)
         self._free = list(range(self.slots))
@@ -86,9 +84,10 @@ class SlotOmni(SlotEngine):
             ConfigError: The grid differs from that of the first session, or the prompt is too long.
             ScaError: All slots are in use.
         """
-        options = GenerationOptions.of(session_config.generation.over(self.qwen))
-        if options != GenerationOptions.of(QwenConfig()):
-            raise ConfigError("slots have the default generation options only", hint="set qwen.slots to 0")
+        if session_config.generation.over(self.qwen).voice != "continuous":
+            raise ConfigError(
+                "qwen.voice is per-segment, but the voice of a slot is continuous", hint="set qwen.slots to 0"
+            )
         self.prepare(session_config.grid)
         if not self._free:
             raise ScaError(
@@ -120,6 +119,8 @@ class SlotOmni(SlotEngine):
         self.books = self.model.config.talker_config.num_code_groups
         bins = self.model.config.thinker_config.audio_config.num_mel_bins
         self._still = np.zeros((bins, grid.mel_frames), np.float32)
+        text = TextState(QwenConfig(), self.unused_token)
+        self._unused_text = np.concatenate([text.options, text.draw(self.qwen.max_new_tokens)]), text.recent
         self._unused_noise = np.zeros((grid.frames_per_chunk, self.books), np.float32)
         with torch.inference_mode():
             self._create(grid)
@@ -133,6 +134,7 @@ class SlotOmni(SlotEngine):
             frames=grid.frames_per_chunk,
             tokens=self.tokens_per_chunk,
             most=qwen.max_new_tokens,
+            unused=self.unused_token,
             layer=self.layer,
             carry=qwen.carry_second_token,
             temperature=qwen.talker_temperature,
@@ -171,7 +173,7 @@ class SlotOmni(SlotEngine):
                 assert isinstance(session, SlotSession)
                 try:
                     taken[session.slot] = i, session, session.features(heard)
-                    session.open_chunk()
+                    session.open_chunk(heard)
                 except Exception as error:  # noqa: BLE001 - the error of this session is returned to the caller
                     taken.pop(session.slot, None)
                     results[i] = error
@@ -194,7 +196,7 @@ class SlotOmni(SlotEngine):
         ahead = self.shape.frames + self.shape.tokens
         cells = max(one.thinker_state().length for one in sessions.values()) + ahead
         key = self.runner.keys.key("thinker", max(sessions), cells)
-        hidden = self.runner.think(key, *self._thinker_inputs(key, sessions, features))
+        hidden = self.runner.think(key, self._thinker_inputs(key, sessions, features))
         speakers = sessions
         if not any(one.gate.running for one in sessions.values()):
             answers, _ = self.runner.read()
@@ -215,7 +217,9 @@ class SlotOmni(SlotEngine):
         slots = range(key.slots)
         states = [sessions[slot].thinker_state() if slot in sessions else ThinkerState() for slot in slots]
         numbers = np.array([one.row() for one in states], np.int64)
-        return [np.stack([features.get(slot, self._still) for slot in slots]), numbers]
+        texts = [sessions[slot].text_inputs() if slot in sessions else self._unused_text for slot in slots]
+        options, recent = (np.stack(one) for one in zip(*texts, strict=True))
+        return [np.stack([features.get(slot, self._still) for slot in slots]), numbers, options, recent]
 
     def _talker_inputs(self, key: GraphKey, sessions: dict[int, SlotSession]) -> list[np.ndarray]:
         slots = range(key.slots)

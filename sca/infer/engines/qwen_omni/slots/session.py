@@ -113,8 +113,10 @@ class SlotSession(QwenSession):
     def held_bytes(self) -> int:
         return self._engine.chunk.held_bytes // self._engine.slots
 
-    def open_chunk(self) -> None:
+    def open_chunk(self, heard: AudioInput) -> None:
         """Make room for a chunk in the cache of the thinker, and draw its random numbers, also if the voice does not run."""
+        self._listen = self.must_listen(heard)
+        self._text_noise = self._choice.draw(self._engine.qwen.max_new_tokens)
         step = self._engine.chunk
         held = self._window.length - (self._carried >= 0)
         change = self._window.open_chunk(self._chunk_tokens)
@@ -146,7 +148,12 @@ class SlotSession(QwenSession):
             length=self._window.length - waits,
             position=self._window.position - waits,
             state=self._state,
+            listen=int(self._listen),
         )
+
+    def text_inputs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return options with random numbers, and recent tokens, for the thinker in the current chunk."""
+        return np.concatenate([self._choice.options, self._text_noise]), self._choice.recent
 
     def talker_state(self) -> TalkerState:
         """Return the state of the slot for talker and vocoder in the current chunk."""
@@ -157,6 +164,7 @@ class SlotSession(QwenSession):
             position=self._said.position,
             frames=self._frames,
             vocoder=self._vocoder,
+            once=int(self._options.tell == "once"),
         )
 
     def tokens_of(self, answer: np.ndarray) -> list[int]:

@@ -100,18 +100,17 @@ class StageRunner:
                 next(iter(failed.values())),
             )
 
-    def think(self, key: GraphKey, features: np.ndarray, numbers: np.ndarray) -> Tensor:
+    def think(self, key: GraphKey, inputs: list[np.ndarray]) -> Tensor:
         """Run the stage of the thinker; see `ChunkStep`. `read` returns the answer.
 
         Args:
             key: A key of `keys`.
-            features: The input.
-            numbers: The state of the slots.
+            inputs: Features, numbers, options and recent tokens.
 
         Returns:
             The hidden states on the device, which later steps do not overwrite.
         """
-        answer, hidden = self._run(key, [features, numbers])
+        answer, hidden = self._run(key, inputs)
         self._sent.clear()
         self._send(key, answer)
         for link, one in zip(self._link, (answer, hidden), strict=True):

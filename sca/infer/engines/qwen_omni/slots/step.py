@@ -5,10 +5,12 @@ one tensor per stage that the host prepares. Inactive slots are computed too, bu
 advances a slot only if its voice runs in this chunk (`VoiceGate`), which the answer of the thinker decides on the device.
 
     thinker   features  float32 (b, bins, mel frames)    the input
-              numbers   int64 (b, 5)                     `ThinkerState`, one column each
+              numbers   int64 (b, 6)                     `ThinkerState`, one column each
+              options   float32 (b, 5 + most)            options of the text (`TEXT_OPTIONS`), and its random numbers
+              recent    int64 (b, 128)                   the last text tokens, for the repetition penalty
               → answer  int64 (b, tokens + 1)            the tokens, and the number of valid tokens
               → hidden  (b, tokens, dim)                 the hidden states that condition the talker
-    talker    numbers   int64 (b, 6)                     `TalkerState`, one column each
+    talker    numbers   int64 (b, 7)                     `TalkerState`, one column each
               noise     float32 (b, frames, codebooks)   random numbers for the sampling
               answer, hidden                             of the thinker
               → wave    float32 (b, samples)             meaningless where the voice does not run
@@ -25,6 +27,7 @@ from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.slots.talker import SlotTalker
 from sca.infer.engines.qwen_omni.slots.vocoder import SlotVocoder
 from sca.infer.engines.qwen_omni.streaming.devices import device_of
+from sca.infer.engines.qwen_omni.streaming.sampling import TEXT_OPTIONS, choose_text
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ class Shape:
         frames: Audio frames per chunk.
         tokens: Text tokens that fit into a chunk.
         most: Maximum number of generated text tokens.
+        unused: A token that answers never have.
         layer: The layer of hidden states that condition the talker.
         carry: Whether the last token of a chunk is processed with the next chunk.
         temperature: The sampling temperature of the talker.
@@ -52,6 +56,7 @@ class Shape:
     frames: int
     tokens: int
     most: int
+    unused: int
     layer: int
     carry: bool
     temperature: float
@@ -88,6 +93,7 @@ class ThinkerState(_Columns):
         length: Length of the cache.
         position: Position of the next token.
         state: State of the grammar.
+        listen: 1 if the answer must be silent.
     """
 
     active: int = 0
@@ -95,6 +101,7 @@ class ThinkerState(_Columns):
     length: int = 0
     position: int = 0
     state: int = 0
+    listen: int = 0
 
 
 @dataclass(slots=True)
@@ -108,6 +115,7 @@ class TalkerState(_Columns):
         position: Position of the next frame.
         frames: Number of frames that the vocoder has decoded.
         vocoder: Position of the next vocoder frame.
+        once: 1 if each token conditions one frame, 0 if the frames are divided among the tokens.
     """
 
     active: int = 0
@@ -116,6 +124,7 @@ class TalkerState(_Columns):
     position: int = 0
     frames: int = 0
     vocoder: int = 0
+    once: int = 0
 
 
 class ChunkStep:
@@ -201,7 +210,7 @@ class ChunkStep:
         """Run the stage of the thinker.
 
         Args:
-            inputs: Features and numbers; see the module.
+            inputs: Features, numbers, options and recent tokens; see the module.
             span: Cells of the cache that attention covers.
 
         Returns:
@@ -209,8 +218,9 @@ class ChunkStep:
         """
         import torch
 
-        features, numbers = inputs
-        tokens, count, hidden = self._think_chunk(self.encode(features), ThinkerState.split(numbers), span)
+        features, numbers, options, recent = inputs
+        columns = ThinkerState.split(numbers)
+        tokens, count, hidden = self._think_chunk(self.encode(features), columns, options, recent, span)
         return torch.cat([tokens, count], 1), hidden
 
     def speak(self, inputs: Sequence[Tensor], span: int) -> tuple[Tensor]:
@@ -231,7 +241,9 @@ class ChunkStep:
         codes = self._speak_chunk(tokens, count, hidden, speaks, columns, noise, span)
         return (self.vocoder.push(codes, speaks, columns["frames"], columns["vocoder"]).float(),)
 
-    def _think_chunk(self, audio: Tensor, columns: dict[str, Tensor], span: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _think_chunk(
+        self, audio: Tensor, columns: dict[str, Tensor], options: Tensor, recent: Tensor, span: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the tokens `(b, tokens)`, the number of valid ones `(b, 1)`, and their hidden states `(b, tokens, dim)`."""
         import torch
 
@@ -247,6 +259,7 @@ class ChunkStep:
             counts = torch.cat([active & (carried >= 0), counts], 1)
         last, _, length, position = self._forward(audio, counts, length, position, span)
         silence = torch.full_like(length, mask.grammar.silence)
+        options, noise = options[:, :TEXT_OPTIONS], options[:, TEXT_OPTIONS:]
         over = torch.zeros_like(active)
         tokens: list[Tensor] = []
         states: list[Tensor] = []
@@ -254,8 +267,10 @@ class ChunkStep:
             token = silence
             if i < shape.most:
                 logits = thinker.lm_head(last[:, -1])
-                token = logits.masked_fill(mask.barred(state, i), float("-inf")).argmax(-1, keepdim=True)
+                barred, biased = mask.barred(state, i, columns["listen"]), None if i else mask.grammar.silence
+                token = choose_text(logits, barred, options, recent, noise[:, i : i + 1], biased)
                 token = torch.where(over, silence, token)
+                recent = torch.cat([recent, torch.where(mask.is_text(token), token, shape.unused)], 1)
                 over = over | mask.is_whole_answer(token)
                 state = mask.after(state, i, token)
             tokens.append(token)
@@ -292,16 +307,19 @@ class ChunkStep:
         noise: Tensor,
         span: int,
     ) -> Tensor:
-        """Generate the codes of the chunk, `(b, 16, frames)`. The frames are divided equally among the tokens."""
+        """Generate the codes of the chunk, `(b, 16, frames)`. See `Voice.speak` for the frames of a token."""
         import torch
 
         shape = self.shape
         projected = self.model.talker.text_projection(hidden)
         projected = torch.where(self._said_mask.is_text(tokens)[..., None], projected, self.pad)
+        once = columns["once"] > 0
         codes = []
         for j in range(shape.frames):
-            which = (j * count // shape.frames)[..., None].expand(-1, 1, projected.shape[-1])
+            i = torch.where(once, min(j, shape.tokens - 1), j * count // shape.frames)
+            which = i[..., None].expand(-1, 1, projected.shape[-1])
+            text = torch.where((once & (j >= count))[..., None], self.pad, projected.gather(1, which))
             places = torch.where(speaks, columns["length"] + j, self.talker.cache.trash)
             positions = columns["position"] + j
-            codes.append(self.talker.frame(projected.gather(1, which), noise[:, j], speaks, places, positions, span))
+            codes.append(self.talker.frame(text, noise[:, j], speaks, places, positions, span))
         return torch.stack(codes, -1)
