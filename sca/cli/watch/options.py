@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from sca.cli.shared.options import Backend, seconds_option
+from sca.cli.shared.options import Backend, Insecure, seconds_option
 
-__all__ = ["PlayOptions", "ShowOptions"]
+__all__ = ["PlayOptions", "ServeOptions", "ShowOptions"]
 
 
 @dataclass(frozen=True)
@@ -35,3 +35,16 @@ class ShowOptions:
         bool, typer.Option("--report", help="Print latency, offset of speech and picture, and overlaps at the end.")
     ] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line.")] = False
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The server with the page."""
+
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Serve a page with picture and commentary, and an HTTP API, instead of the terminal."
+        ),
+    ] = False
+    insecure: Insecure = False

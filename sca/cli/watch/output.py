@@ -2,10 +2,11 @@
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sca.cli.shared.console import emit_json, print_line, print_note, print_text
-from sca.watch.events import CycleEnd, Event, InstructionSet, Notice, SourceState, Speech, Text
+from sca.watch.documents import EventDocuments
+from sca.watch.events import CycleEnd, Event, InstructionSet, Notice, SourceState, Text
 
 if TYPE_CHECKING:
     from sca.watch.running.statistics import SyncReport
@@ -38,14 +39,14 @@ class Output:
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self._as_json, self._quiet = as_json, quiet
         self._line: int | None = None  # the cycle whose text is on the unfinished line
-        self._spoken = -1
+        self._documents = EventDocuments()
         self._lost = False
         self._last_reason = ""
 
     def show(self, event: Event) -> None:
         """Print an event."""
         if self._as_json:
-            document = self._document(event)
+            document = self._documents.of(event)
             if document is not None:
                 emit_json(document, indent=None)
                 sys.stdout.flush()
@@ -103,27 +104,6 @@ class Output:
         if not self._quiet:
             self._end_line()
             print_note(f"sca watch: {text}")
-
-    def _document(self, event: Event) -> dict[str, Any] | None:
-        match event:
-            case Speech():
-                if event.cycle == self._spoken:
-                    return None  # one line for each utterance, and not for its pieces
-                self._spoken = event.cycle
-                return {"type": "speech", "cycle": event.cycle, "play_s": event.play_us / 1e6}
-            case CycleEnd():
-                fields = {"cycle": event.cycle, "outcome": event.outcome, "text": event.text, "reason": event.reason}
-                times = {"about_s": event.about_us / 1e6, "at_s": event.at_us / 1e6, "delay_s": event.delay_s}
-                return {"type": "cycle_end", **fields, **times, **asdict(event.timings)}
-            case Text():
-                times = {"about_s": event.about_us / 1e6, "at_s": event.at_us / 1e6}
-                return {"type": "text", "cycle": event.cycle, "text": event.text, **times}
-            case InstructionSet():
-                return {"type": "instruction", "instruction": event.instruction, "at_s": event.at_us / 1e6}
-            case SourceState():
-                return {"type": "source", "state": event.state, "detail": event.detail, "at_s": event.at_us / 1e6}
-            case Notice():
-                return {"type": "notice", "text": event.text, "at_s": event.at_us / 1e6}
 
 
 def _report_lines(report: "SyncReport") -> list[str]:

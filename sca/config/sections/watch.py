@@ -111,6 +111,11 @@ class WatchConfig(Section):
     )
     tts_max_new_tokens: int = Field(150, ge=1, le=MAX_COUNT, description="Most tokens of an answer.")
     loop: Annotated[bool, Flag("--loop")] = Field(False, description="Play a file again when it ends.")
+    sources: str = Field(
+        "",
+        description="Videos that clients of sca watch --serve may start besides the one of the command line: addresses, files "
+        "and folders, whose files may be started, separated by commas.",
+    )
     reconnect_s: float = Field(
         60.0,
         ge=0,
@@ -128,6 +133,11 @@ class WatchConfig(Section):
     delegate_timeout_s: float = Field(
         30.0, gt=0, le=MAX_SECONDS, description="Time limit of an answer to a question, in seconds."
     )
+
+    @property
+    def allowed_sources(self) -> list[str]:
+        """The entries of `sources`."""
+        return [one.strip() for one in self.sources.split(",") if one.strip()]
 
     @field_validator("instruction")
     @classmethod

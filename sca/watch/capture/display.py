@@ -56,6 +56,22 @@ class DisplayBuffer:
             at = bisect_left(self._frames, time_us + 1, key=lambda frame: frame.time_us)
             return self._frames[max(0, at - 1)]
 
+    def shown(self, at_us: int) -> tuple[JpegFrame, int | None] | None:
+        """Return the picture that is shown with a delay: the last one that the session had at a time.
+
+        Args:
+            at_us: The time of the session, less the delay.
+
+        Returns:
+            The picture, the oldest one for an earlier time, and the `at_us` of the next one, None without one. None for an
+            empty buffer.
+        """
+        with self._changed:
+            if not self._frames:
+                return None
+            after = max(1, bisect_left(self._frames, at_us + 1, key=lambda frame: frame.at_us))
+            return self._frames[after - 1], self._frames[after].at_us if after < len(self._frames) else None
+
     def wait_newer(self, index: int, timeout_s: float | None = None) -> JpegFrame | None:
         """Wait for a picture after another one, and return the oldest such picture that is held.
 

@@ -10,6 +10,7 @@ Cycles are numbered. What arrives of a cycle that is over is ignored.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from sca.watch.policy.rules import (
     Rules,
     Say,
 )
+from sca.watch.profiles.model import Profile
 
 __all__ = ["GRACE_US", "Director"]
 
@@ -133,6 +135,14 @@ class Director:
         self._is_urgent = bool(self.instruction)
         self._last_text = ""
         return [InstructionSet(self.instruction, now_us), *self.cancel("the instruction has changed", now_us)]
+
+    def set_profile(self, profile: Profile, now_us: int) -> list[Action]:
+        """Use the prompts and the density of another profile. A cycle starts at once."""
+        self._rules = replace(
+            self._rules, system=profile.system.strip(), instruction=profile.instruction, density=profile.density
+        )
+        self._is_urgent, self._last_text = True, ""
+        return self.cancel("the profile has changed", now_us)
 
     def cancel(self, reason: str, now_us: int) -> list[Action]:
         """End the cycle in progress."""

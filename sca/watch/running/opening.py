@@ -36,11 +36,15 @@ class OpenOptions:
         muted: Whether the commentary is text only.
         displayed: Whether pictures are shown, with the delay that speech needs.
         pace: Whether a file is read at its own rate, or as fast as it can be.
+        profile: The profile; None for that of the settings.
+        instruction: The instruction; None for that of the settings.
     """
 
     muted: bool = False
     displayed: bool = True
     pace: Literal["native", "fast"] = "native"
+    profile: Profile | None = None
+    instruction: str | None = None
 
 
 class WatchRun:
@@ -67,6 +71,14 @@ class WatchRun:
         self.commentary, self.capture, self.display, self.clock = commentary, capture, display, clock
         self.engine, self.profile, self.voice = parts.engine.info, parts.profile, parts.voice
         self._parts = parts
+        self._voice: VoiceWorker | None = None
+
+    def set_profile(self, profile: Profile) -> None:
+        """Use another profile from the next cycle on, which starts at once."""
+        self.profile = profile
+        self.commentary.set_profile(profile)
+        if self._voice is not None:
+            self._voice.set_spoken(SpokenText(profile))
 
     def start(self) -> None:
         """Open the video and the session of the engine, and begin. Listeners that exist miss nothing.
@@ -76,11 +88,10 @@ class WatchRun:
         """
         self.capture.open()
         parts, commentary = self._parts, self.commentary
-        voice = None
         if parts.open_voice is not None:
             spoken = SpokenText(parts.profile)
-            voice = VoiceWorker(parts.open_voice, spoken, commentary.on_sound, commentary.on_said)
-        commentary.start(voice, delegate_of(parts.settings, commentary.on_found))
+            self._voice = VoiceWorker(parts.open_voice, spoken, commentary.on_sound, commentary.on_said)
+        commentary.start(self._voice, delegate_of(parts.settings, commentary.on_found))
         self.capture.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -146,7 +157,8 @@ def open_watch(
     def on_state(state: State, detail: str | None) -> None:
         commentary[0].set_source(SourceState(state, clock(), detail))
 
-    profile = load_profile(watch)
+    profile = load_profile(watch) if options.profile is None else options.profile
+    instruction = watch.instruction if options.instruction is None else options.instruction
     engine = load_watch_engine(watch.engine, settings) if engine is None else engine
     try:
         parts = _parts(settings, engine, profile, muted=options.muted)
@@ -158,7 +170,7 @@ def open_watch(
             delayed=options.displayed,
             delegates=watch.delegate_base_url is not None or settings.llm.base_url is not None,
         )
-        commentary.append(Commentary(engine, rules, window, clock, watch.instruction or ""))
+        commentary.append(Commentary(engine, rules, window, clock, instruction or ""))
         capture = Capture(
             source,
             display,

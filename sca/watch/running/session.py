@@ -35,6 +35,7 @@ from sca.watch.policy.rules import (
     Rules,
     Say,
 )
+from sca.watch.profiles.model import Profile
 from sca.watch.running.delegate import Delegate
 from sca.watch.running.engine_worker import EngineListener, EngineWorker
 from sca.watch.running.listeners import Broadcast, Listener
@@ -130,6 +131,10 @@ class Commentary:
     def set_instruction(self, text: str) -> None:
         """Set the instruction, or clear it with empty text. A new one starts a cycle at once."""
         self.report(lambda now_us: self._director.set_instruction(text, now_us))
+
+    def set_profile(self, profile: Profile) -> None:
+        """Use the prompts and the density of another profile. A cycle starts at once."""
+        self.report(lambda now_us: self._director.set_profile(profile, now_us))
 
     @property
     def instruction(self) -> str:

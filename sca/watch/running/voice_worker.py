@@ -49,6 +49,10 @@ class VoiceWorker:
         self._newest: _Utterance | None = None
         threading.Thread(target=self._run, name="sca watch voice", daemon=True).start()
 
+    def set_spoken(self, spoken: SpokenText) -> None:
+        """Speak the texts from the next utterance on by other rules."""
+        self._spoken = spoken
+
     def say(self, cycle: int, text: str) -> None:
         """Speak the next characters of a cycle."""
         if self._newest is None or self._newest.cycle != cycle:
