@@ -4,7 +4,7 @@ __all__ = ["ShownDelay"]
 
 
 class ShownDelay:
-    """Follows the delay of the policy: by half a second per second, so pictures neither jump nor run backwards.
+    """Follows the delay of the policy: by a quarter of a second per second, so pictures neither jump nor run backwards.
 
     Speech is placed in time for the delay of that moment. A new delay therefore does not count before that speech has begun.
 
@@ -28,6 +28,6 @@ class ShownDelay:
 
     def at(self, now_us: int) -> int:
         """Return the delay at a time."""
-        moved_us = max(0, now_us - self._since_us) // 2
+        moved_us = max(0, now_us - self._since_us) // 4
         left_us = self._target_us - self._from_us
         return self._target_us if moved_us >= abs(left_us) else self._from_us + (moved_us if left_us > 0 else -moved_us)
