@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.resample import StreamResampler
+from sca.units import seconds_to_samples
 from sca.watch.events import Speech
 
 __all__ = ["SpeechTrack"]
@@ -26,7 +27,7 @@ class SpeechTrack:
 
     def __init__(self, rate_hz: int, most_s: float = 120.0) -> None:
         self.rate_hz = rate_hz
-        self._most = round(most_s * rate_hz)
+        self._most = seconds_to_samples(most_s, rate_hz)
         self._blocks: deque[tuple[int, NDArray[np.float32]]] = deque()
         self._held = 0
         self._lock = threading.Lock()

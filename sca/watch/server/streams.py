@@ -117,7 +117,7 @@ async def speech(host: WatchHost, session: Session) -> AsyncIterator[bytes]:
     while not host.is_closed and not session.is_over:
         now = host.clock() * STREAM_HZ // 1_000_000
         if now - place > _BEHIND_S * STREAM_HZ:
-            place = now - round(_BLOCK_S * STREAM_HZ)
+            place = now
         if now > place:
             samples = track.read(place, now - place)
             place = now
