@@ -108,7 +108,7 @@ class _NoModel:
     def __init__(self, keys):
         self.keys, self.used, self.draw = keys, set(), np.random.default_rng(0)
 
-    def think(self, key, features, numbers):
+    def think(self, key, inputs):
         self.used.add(key)
         talk = self.draw.random(key.slots) < 0.6
         words = np.where(talk[:, None], [9707, 11, 2], [151_646, 151_646, 1])
