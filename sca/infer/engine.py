@@ -86,7 +86,7 @@ class SessionConfig:
         pace: How chunks arrive. "realtime": as they are spoken; a step must not wait for anything outside the device.
             "lockstep": as fast as steps are made, from a file or an array; a step waits for what belongs to its time,
             such as the answer of a server, so that two runs give the same result.
-        turns: Who decides about the turns of the user. "found": the engine does, from the sound. "given": the transport
+        turns: What decides on the turns of the user. "found": the engine does, from the sound. "given": the transport
             does, by the settings of its client, and the engine follows `AudioInput.signals`: it answers after "answer"
             only, and does not interrupt its answers. Only for engines with `EngineInfo.follows_turns`.
         generation: The options for turn-taking, text and voice, for engines with `EngineInfo.follows_generation`.

@@ -41,7 +41,7 @@ NO_FEATURES.setflags(write=False)
 
 @dataclass(frozen=True, slots=True)
 class TurnSignal:
-    """A decision about the turns of the user, for an engine whose sessions follow `SessionConfig.turns` "given".
+    """A decision about the turns of the user, for sessions with `SessionConfig.turns` "given".
 
     Attributes:
         kind: "speech": a turn begins, and may turn out to be none. "discard": it was none. "turn": the turn from
@@ -164,7 +164,7 @@ class Interrupt:
     Attributes:
         turn_id: The turn.
         sample: The time.
-        by: The cause: the person who listens ("listener") or the transport of the client ("door"). The values are part
+        by: The cause: the listener ("listener") or the transport of the client ("door"). The values are part
             of the file format of recordings and of the metrics.
     """
 

@@ -70,7 +70,7 @@ class CycleEnd:
 
     Attributes:
         cycle: The cycle.
-        outcome: "spoke", "silent" (the engine had nothing to say), "skipped" (the picture did not change, or something
+        outcome: "spoke", "silent" (the engine had no remark), "skipped" (the picture did not change, or something
             was still being spoken), "cancelled" or "failed".
         text: The commentary.
         reason: Why it was skipped, cancelled or failed, in one line.

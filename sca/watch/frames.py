@@ -17,7 +17,7 @@ __all__ = ["JpegFrame", "VideoFrame"]
 
 @dataclass(frozen=True, slots=True)
 class VideoFrame:
-    """A picture as it is shown: rotated as its container says.
+    """A picture as it is shown: rotated as its container specifies.
 
     Attributes:
         index: Counts the pictures of the source from 0.

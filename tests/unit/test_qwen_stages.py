@@ -55,6 +55,7 @@ def test_a_cpu_steps_all_slots():
         (torch.bfloat16, (9, 0), "grouped_mm"),
         (torch.bfloat16, (10, 0), "grouped_mm"),
         (torch.bfloat16, (8, 0), "batched_mm"),
+        (torch.bfloat16, (10, 3), "batched_mm"),
         (torch.bfloat16, (12, 0), "batched_mm"),
         (torch.float16, (9, 0), "batched_mm"),
         (torch.float32, (9, 0), "batched_mm"),

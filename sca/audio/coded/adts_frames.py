@@ -91,7 +91,7 @@ def is_whole_adts(path: Path) -> bool:
 class _Content:
     """The bytes of a file, read in pieces.
 
-    It is no memory map, because that ends the process if another one shortens the file.
+    A memory map would end the process if another one shortens the file.
 
     Attributes:
         size: The length of the file.
@@ -130,7 +130,7 @@ def _follows(content: _Content, at: int, end: int) -> int:
     Args:
         content: The file.
         at: The place.
-        end: Where the frame there ends, `at` if there is none.
+        end: Where the frame there ends, `at` without one.
     """
     if end > at:
         if _continues(content, end):
@@ -152,7 +152,7 @@ def _continues(content: _Content, end: int) -> bool:
 
 
 def _cut_by(content: _Content, at: int, end: int) -> int:
-    """Return where a recording begins inside a frame whose stated end is the start of another one; `end` if none does.
+    """Return where a recording begins inside a frame with another one at its stated end; `end` if none does.
 
     By chance, the stated end of a frame that is cut is such a start.
     """
@@ -172,7 +172,7 @@ def _cut_by(content: _Content, at: int, end: int) -> int:
 
 
 def _parsed(head: bytes) -> _Header | None:
-    """Return what the first `_HEADER_BYTES` bytes of a frame state; None if they are no header."""
+    """Return what the first `_HEADER_BYTES` bytes of a frame state; None if they are not a header."""
     if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return None
     rate = head[2] >> 2 & 0x0F

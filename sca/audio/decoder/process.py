@@ -113,7 +113,7 @@ class DecoderProcess:
         return wire.parsed(payload)
 
     def send(self, kind: bytes, payload: wire.Payload = b"") -> None:
-        """Send a message. If the process has ended, the next `receive` says how."""
+        """Send a message. If the process has ended, the next `receive` reports how."""
         self.is_usable = False
         if self._is_stopped:
             return

@@ -1,4 +1,4 @@
-"""Examples of every command for its help. Each is a line of a page of the documentation, whose blocks the tests run."""
+"""Examples of every command for its help. Each is a line of a page of the documentation; the tests run its blocks."""
 
 from collections.abc import Mapping
 

@@ -52,7 +52,7 @@ class _Spec:
         function: The command, with a parameter `settings`.
         names: The dotted names of the settings it offers as options.
         sources: config and set_values, and preset if it offers that.
-        plain_env: The command of `PLAIN_ENV` whose variables it reads; None for none.
+        plain_env: The command of `PLAIN_ENV` that has its variables; None without any.
     """
 
     function: Callable[..., None]
@@ -69,7 +69,7 @@ def settings_options(
     Args:
         names: Dotted names of settings with a field that is marked with `Flag`.
         preset: Whether the command has --preset.
-        plain_env: The command of `PLAIN_ENV` whose variables, such as AUTH_KEY, count without the prefix SCA_TURN_.
+        plain_env: The command of `PLAIN_ENV`: its variables, such as AUTH_KEY, count without the prefix SCA_TURN_.
     """
     sources = ("config", "set_values", *(["preset"] if preset else []))
 

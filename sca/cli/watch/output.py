@@ -38,7 +38,7 @@ class Output:
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self._as_json, self._quiet = as_json, quiet
-        self._line: int | None = None  # the cycle whose text is on the unfinished line
+        self._line: int | None = None  # the cycle with its text on the unfinished line
         self._documents = EventDocuments()
         self._lost = False
         self._last_reason = ""

@@ -103,7 +103,7 @@ def asked_engine(settings: "Settings") -> EngineChoice | None:
 def simple_engine(settings: "Settings") -> str:
     """Return the engine that the settings ask for, else the parrot.
 
-    For sessions between files and evaluations, whose results must not depend on what is installed.
+    For sessions between files and evaluations: their results must not depend on what is installed.
     """
     asked = asked_engine(settings)
     return SIMPLE if asked is None else asked.name

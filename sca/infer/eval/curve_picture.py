@@ -75,7 +75,7 @@ def _part(value: float | None, whole: float) -> float | None:
 
 
 def _place(offset: int, x: float, y: float) -> tuple[float, float]:
-    """Return the position of a point of a panel, whose coordinates are from 0 to 1."""
+    """Return the position of a point of a panel, with coordinates from 0 to 1."""
     return round(_LEFT + offset + x * _SIDE, 1), round(_TOP + (1 - y) * _SIDE, 1)
 
 

@@ -1,4 +1,4 @@
-"""A run over a file whose results may be measured: an engine that reports a problem gives no numbers."""
+"""A run over a file for measurements: an engine that reports a problem gives no numbers."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def run_measured(
         generation: Options of the session; None for those of the engine.
 
     Raises:
-        UpstreamError: The engine reported a problem, and its silence is no result.
+        UpstreamError: The engine reported a problem, so its silence is not a result.
         ScaError: See `run_file`.
     """
     problems = _Problems()
@@ -49,7 +49,7 @@ def run_measured(
 
 
 def silence_of(engine: Engine) -> str:
-    """Return why there are no numbers of an engine that was silent in all items."""
+    """Return why an engine that was silent in all items has no numbers."""
     return (
         f"the engine {engine.info.name} was silent in all items. It answers in the background: its steps must wait in "
         "lockstep (SessionConfig.pace)"

@@ -94,7 +94,7 @@ class SessionStats:
         stepped: Chunks that the engine has stepped.
         chunks_out: Frames of audio accepted by the sink.
         dropped: Chunks dropped because of a backlog.
-        late: Stepped chunks whose frames came more than one chunk length after the end of the chunk.
+        late: Stepped chunks with frames that came more than one chunk length after the end of the chunk.
         lags: `Lag` frames.
         stale: Frames of audio of interrupted turns, which were not played.
         interruptions: Interrupted turns.

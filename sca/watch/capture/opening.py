@@ -80,7 +80,7 @@ def video_stream(container: "InputContainer", request: SourceRequest) -> "VideoS
     """Return the stream of pictures. The cover picture of a recording of sound does not count.
 
     Raises:
-        InputError: There are no pictures, or its pictures are too large.
+        InputError: It has no pictures, or they are too large.
     """
     from av.stream import Disposition
 

@@ -1,1 +1,1 @@
-"""Vision engines: models that look at frames and say something about them."""
+"""Vision engines: models that look at frames and comment on them."""

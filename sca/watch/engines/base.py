@@ -147,7 +147,7 @@ class WatchSession(Protocol):
             frame: The next sampled frame. `answer` may receive it again.
 
         Returns:
-            Whether `answer` has something to say now, and need not wait for the next cycle.
+            Whether `answer` has a remark now, and need not wait for the next cycle.
         """
         ...
 

@@ -30,7 +30,7 @@ def jpeg_of(pixels: NDArray[np.uint8], side: int) -> bytes:
 
 
 def scaled(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return a picture whose longest side has at most `side` pixels, RGB, uint8 `(height, width, 3)`."""
+    """Return a picture of at most `side` pixels on its longest side, RGB, uint8 `(height, width, 3)`."""
     if max(pixels.shape[:2]) <= side:
         return pixels
     result: NDArray[np.uint8] = _reformatted(pixels, side, "rgb24").to_ndarray(format="rgb24")

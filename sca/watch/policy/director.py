@@ -94,7 +94,7 @@ class Director:
 
     @property
     def wants(self) -> bool:
-        """Whether an engine that is given every picture has something to say."""
+        """Whether an engine that is given every picture has a remark."""
         return self._wants
 
     @property

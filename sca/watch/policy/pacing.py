@@ -23,7 +23,7 @@ class SpeechLine:
 
     @property
     def free_us(self) -> int | None:
-        """The earliest time of the next utterance; None if there is no limit."""
+        """The earliest time of the next utterance; None without a limit."""
         return None if self.end_us is None else self.end_us + self._pause_us
 
     def place(self, cycle: int, samples: int, rate_hz: int, now_us: int, earliest_us: int) -> int:

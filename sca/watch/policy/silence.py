@@ -48,7 +48,7 @@ class SilenceGate:
 
 
 def _begun_tag(text: str) -> str:
-    """Return the end of a text that may become a silence word; empty if there is none."""
+    """Return the end of a text that may become a silence word; empty without one."""
     at = text.rfind("<")
     tail = text[at:] if at >= 0 else ""
     return tail if tail and any(tag.startswith(tail) for tag in _TAGS) else ""

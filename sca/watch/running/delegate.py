@@ -21,7 +21,7 @@ _MAX_CHARS = 4 * MAX_UNIT_CHARS
 
 
 def delegate_of(settings: Settings, report: Callable[[str | None, ScaError | None], None]) -> "Delegate | None":
-    """Return the second model of the settings; None if there is none.
+    """Return the second model of the settings; None without one.
 
     Args:
         settings: The sections `watch` and `llm`.

@@ -42,7 +42,7 @@ class DialWords:
 
     @property
     def missing(self) -> str:
-        """The hint if there is no such endpoint."""
+        """The hint for an endpoint that does not exist."""
         return f"vLLM-Omni has {self.since}; {self.option} sets the address"
 
 
@@ -62,7 +62,7 @@ def connected(url: str, limits: VllmConfig | VisionConfig, words: DialWords = RE
 
     Raises:
         ConfigError: The server requires another key.
-        UpstreamError: There is no server, or no such endpoint.
+        UpstreamError: The server or the endpoint does not exist.
         MissingToolError: The package websockets is not installed.
     """
     with contextlib.ExitStack() as opened:
@@ -133,7 +133,7 @@ def _is_local(url: str) -> bool:
 
 
 def _version_of(url: str, vllm: VllmConfig | VisionConfig) -> str | None:
-    """Return the version that the HTTP endpoint `/version` reports; None if there is none."""
+    """Return the version that the HTTP endpoint `/version` reports; None without one."""
     parts = urlsplit(url)
     scheme = {"ws": "http", "wss": "https"}[parts.scheme]
     request = urllib.request.Request(  # noqa: S310 - http or https

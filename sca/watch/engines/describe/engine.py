@@ -1,4 +1,4 @@
-"""The engine `describe`: says what changes in the picture and what is written in it, without a language model."""
+"""The engine `describe`: reports changes of the picture and the text in it, without a language model."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec

@@ -47,7 +47,7 @@ class Reading:
 
     Attributes:
         region: The place.
-        text: The text; empty if there is none any more.
+        text: The text; empty if it has disappeared.
         first_us: `VideoFrame.time_us` of the first picture with it.
         now_us: `VideoFrame.time_us` of the last picture with it.
     """

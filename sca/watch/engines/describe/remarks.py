@@ -1,4 +1,4 @@
-"""Sentences that wait to be said."""
+"""Sentences that wait to be spoken."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Remark:
 
 
 class Remarks:
-    """The sentences of a session that were not said yet: one of each topic, of texts all that are different."""
+    """The sentences of a session that are not spoken yet: one of each topic, of texts all that are different."""
 
     def __init__(self) -> None:
         self._waiting: list[Remark] = []

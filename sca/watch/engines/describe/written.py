@@ -1,4 +1,4 @@
-"""What is written in the pictures of a video, as sentences: new scores, new texts. Clocks are recognized and not told."""
+"""The text in the pictures of a video, as sentences: new scores, new texts. Clocks are recognized and not reported."""
 
 from difflib import SequenceMatcher
 

@@ -25,7 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint whose files are complete.
+    """A checkpoint with all of its files.
 
     Attributes:
         folder: The folder.
@@ -198,7 +198,7 @@ def weights_dtype(
 
     Args:
         checkpoint: The checkpoint.
-        wanted: The setting. `auto` is float16 for AWQ, whose kernels need it, else bfloat16 on a GPU and float32 on a CPU.
+        wanted: The setting. `auto` is float16 for AWQ (for its kernels), else bfloat16 on a GPU and float32 on a CPU.
         device: The device, such as `cuda:0`.
 
     Raises:

@@ -63,8 +63,8 @@ class AdapterWeights:
     Attributes:
         peft: Weights that peft adds, by their names in the model with the prefix of peft.
         modules: The modules of `peft`.
-        alphas: The alpha of modules whose alpha is not that of the adapter.
-        ranks: The rank of modules whose rank is not that of the adapter.
+        alphas: The alpha of modules that differ from the adapter in it.
+        ranks: The rank of modules that differ from the adapter in it.
         experts: Changes of single experts.
         replaced: Weights that replace those of the model, such as those of `modules_to_save`.
         left_out: Weights of modules that the trainer added to the model, by the name of the module.
@@ -157,7 +157,7 @@ def _rank_and_alpha(config: Any, name: str) -> tuple[int, float]:
 
 
 def _note_scale(sorted_: AdapterWeights, config: Any, old: str, module: str, a: Tensor | None) -> None:
-    """Note the rank and the alpha of a module whose patterns have its old name."""
+    """Note the rank and the alpha of a module. The patterns have its old name."""
     if a is None or old.rpartition(".")[2] in ("experts", "base_layer"):  # peft stacks the ranks of experts
         return
     rank, alpha = _rank_and_alpha(config, old)

@@ -230,7 +230,7 @@ def _refusal(
 
 
 def remove_hooks(model: Module) -> None:
-    """Remove the hooks of accelerate from a model of whole stacks, whose inputs the engine moves itself."""
+    """Remove the hooks of accelerate from a model of whole stacks: the engine moves their inputs."""
     from accelerate.hooks import remove_hook_from_submodules  # type: ignore[import-untyped]
 
     remove_hook_from_submodules(model)

@@ -16,6 +16,9 @@ __all__ = ["CudaGraphs", "GraphBackend", "Work", "experts_for", "graphs_for"]
 Work = Callable[[], "tuple[Tensor, ...]"]
 """A stage on fixed inputs."""
 
+_GROUPED_MM_CAPTURED = ((9, 0), (10, 0))
+"""Compute capabilities on which `grouped_mm` does not read from the device."""
+
 _WARMUPS = 3  # calls before a capture: libraries select kernels and allocate memory at their first calls
 
 
@@ -90,7 +93,8 @@ def experts_for(dtype: torch.dtype, capability: tuple[int, int]) -> Literal["gro
 
     `torch.nn.functional.grouped_mm` reads the sizes of the groups on the host, except for bfloat16 on sm90 and sm100
     (`_grouped_mm_cuda` in torch 2.13); a captured stage must not. `batched_mm` never does, but copies the weights of the
-    experts of each token.
+    experts of each token. Other GPUs of these generations, such as sm103, use `batched_mm`: nothing shows that the kernel
+    for sm100 runs on them.
 
     Args:
         dtype: Number format of the weights.
@@ -98,7 +102,7 @@ def experts_for(dtype: torch.dtype, capability: tuple[int, int]) -> Literal["gro
     """
     import torch
 
-    return "grouped_mm" if dtype is torch.bfloat16 and capability[0] in (9, 10) else "batched_mm"
+    return "grouped_mm" if dtype is torch.bfloat16 and capability in _GROUPED_MM_CAPTURED else "batched_mm"
 
 
 def graphs_for(device: torch.device, *, wanted: bool) -> GraphBackend | None:

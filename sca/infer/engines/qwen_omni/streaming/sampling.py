@@ -28,7 +28,7 @@ REPEATED = 128
 TEXT_OPTIONS = 5
 """Columns of the options of the text: temperature, top-p, top-k, repetition penalty, bias of silence."""
 
-_TEXT_STREAM = 1  # text has other random numbers than the talker, whose samples do not change with the options of text
+_TEXT_STREAM = 1  # other random numbers than the talker: options of text do not change its samples
 
 
 class SamplingNoise:

@@ -61,7 +61,7 @@ def segment_phase(phase: VoicePhase, *, has_text: bool, turn_ended: bool) -> tup
 class VoiceGate:
     """Decides in which chunks the voice of a session runs, and talker and vocoder with it.
 
-    It runs in a chunk whose answer has any token but silence, and afterwards until its sound has ended: until
+    It runs in a chunk with any token but silence, and afterwards until its sound has ended: until
     `lead_chunks + 2` successive chunks had an answer of silence and a wave below -60 dBFS. In all other chunks the session
     is silent, and its talker and vocoder do not change: they continue later as if no time had passed.
 

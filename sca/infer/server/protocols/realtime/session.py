@@ -203,7 +203,7 @@ class RealtimeConnection(Connection):
             self._send(warning_event("voice_replaced", text, "session.audio.output.voice"))
 
     def _configure(self) -> None:
-        """Pass new settings to the engine, if its session has begun or if they are no part of its start."""
+        """Pass new settings to the engine, if its session has begun or if its start does not need them."""
         old, new = self._configured, self._config
         has_begun = self._session is not None
         has_instructions = new.instructions != old.instructions and has_begun

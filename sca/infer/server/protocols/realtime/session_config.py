@@ -60,7 +60,7 @@ class RealtimeSession:
         max_tokens: The longest answer; None for the limit of the server.
         chosen_voice: The voice that the client has chosen; None without a choice.
         generation: The options for turn-taking, text and voice that the client has chosen.
-        replaced_voice: A voice of OpenAI that the client asked for and the engine does not have; None without one.
+        replaced_voice: A voice of OpenAI that the client requested and the engine does not have; None without one.
     """
 
     id: str
@@ -227,7 +227,7 @@ class RealtimeSession:
 
 
 def read_text(given: object, param: str) -> str:
-    """Return instructions. Raises `RealtimeError` if they are no text or too long."""
+    """Return instructions. Raises `RealtimeError` if they are not text, or too long."""
     if not isinstance(given, str):
         raise RealtimeError(f"{param.rpartition('.')[2]} must be a string", param=param)
     if len(given) > MAX_PROMPT_CHARACTERS:
@@ -252,10 +252,10 @@ def read_max_tokens(given: object, param: str) -> int | None:
 
 
 def read_tools(given: object, param: str) -> tuple[tuple[Mapping[str, object], ...], list[str]]:
-    """Return the functions of a list of tools, and the names of the types that are no functions.
+    """Return the functions of a list of tools, and the names of the types that are not functions.
 
     Raises:
-        RealtimeError: It is no list of tools.
+        RealtimeError: It is not a list of tools.
     """
     if not isinstance(given, list) or len(given) > _MAX_TOOLS:
         raise RealtimeError(f"tools are a list of at most {_MAX_TOOLS} objects", param=param)
