@@ -39,6 +39,7 @@ class EngineInfo:
         follows_prompt: Whether the prompt of a session has an effect.
         hears_words: Whether sessions return the words of the user (`UserText`).
         follows_generation: Whether sessions follow `SessionConfig.generation`.
+        most_sessions: Most sessions at a time; None without a limit. `sca serve` rejects further callers.
         examples: Sentences to say first.
     """
 
@@ -57,6 +58,7 @@ class EngineInfo:
     follows_prompt: bool = True
     hears_words: bool = False
     follows_generation: bool = False
+    most_sessions: int | None = None
     examples: tuple[str, ...] = ("Hello, can you hear me?", "What can you do?")
 
     def voice_problem(self, name: str) -> str | None:

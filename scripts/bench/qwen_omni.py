@@ -240,7 +240,8 @@ def main() -> None:
     )
     began = time.perf_counter()
     if given.model:
-        model, tokenizer = load_model(qwen, GRID, 2)
+        loaded = load_model(qwen, GRID, 2)
+        model, tokenizer = loaded.model, loaded.tokenizer
     else:
         model = made_on(device, dtype, given.layers) if given.size == "real" else build().to(device, dtype)
         tokenizer = load_tokenizer(BUILTIN_QWEN)

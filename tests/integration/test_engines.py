@@ -71,6 +71,18 @@ def their_engine(settings):
     return Tone()
 
 
+def test_engine_is_told_how_many_sessions_there_may_be(third_party):
+    third_party("tests.integration.test_engines:counting_engine")
+    assert registry.load_engine("theirs", SETTINGS).sessions == 1
+    assert registry.load_engine("theirs", SETTINGS, 7).sessions == 7
+
+
+def counting_engine(settings, sessions):
+    engine = their_engine(settings)
+    engine.sessions = sessions
+    return engine
+
+
 def test_builtin_engines_take_precedence(third_party):
     third_party("tests.integration.test_engines:their_engine", name="parrot")
     assert isinstance(registry.load_engine("parrot", SETTINGS), ParrotEngine)

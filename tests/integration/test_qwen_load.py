@@ -115,7 +115,8 @@ def test_default_model_uses_the_pinned_commit(tiny_omni, tmp_path, monkeypatch):
     linked(
         tiny_omni, tmp_path / f"models--{DEFAULT_MODEL.replace('/', '--')}" / "snapshots" / hub_commits()[DEFAULT_MODEL]
     )
-    model, tokenizer = load_model(QwenConfig(device_map="cpu"))
+    loaded = load_model(QwenConfig(device_map="cpu"))
+    model, tokenizer = loaded.model, loaded.tokenizer
     assert (model.dtype, tokenizer.name) == (torch.bfloat16, DEFAULT_MODEL)
     with pytest.raises(UpstreamError, match="not in the local cache"):
         load_model(QwenConfig(device_map="cpu", revision="main"))
@@ -140,7 +141,7 @@ def test_missing_device(tiny_omni, device_map, match):
 def test_attention_kernels(tiny_omni):
     logits = []
     for kernel in ("sdpa", "eager"):
-        model, _ = load_model(config_of(tiny_omni, attn_implementation=kernel))
+        model = load_model(config_of(tiny_omni, attn_implementation=kernel)).model
         assert model.thinker.model.language_model.config._attn_implementation == kernel
         with torch.inference_mode():
             logits.append(model.thinker(input_ids=TOKENS, use_cache=False).logits)
@@ -196,7 +197,7 @@ def test_counts_the_work_of_a_chunk():
 
 def test_vision_tower_is_not_loaded(tiny_omni, caplog):
     """It is in the folder, and its weights are neither read nor reported as left over."""
-    model, _ = load_model(config_of(tiny_omni))
+    model = load_model(config_of(tiny_omni)).model
     assert model.thinker.model.visual is None
     assert "visual" not in caplog.text
     torch.testing.assert_close(logits_of(model), logits_of(fresh()))
@@ -244,7 +245,7 @@ def test_fp8_weights_are_expanded_on_a_cpu(tiny_omni, tmp_path):
         config=lambda one: one.update(quantization_config=settings),
     )
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    model, _ = load_model(config_of(folder))
+    model = load_model(config_of(folder)).model
     torch.testing.assert_close(model.thinker.model.language_model.layers[0].self_attn.q_proj.weight.data, expected)
     sizes = quantised.stored_bytes(str(folder), None)
     thinker = [one for key, one in weights.items() if key.startswith("thinker.") and ".visual." not in key]
@@ -301,7 +302,7 @@ def test_adapter_setting_and_names_of_transformers_4(tiny_omni, tmp_path):
     }
     assert any("thinker.model.layers" in name for name in renamed)
     save_file(renamed, file, metadata={"format": "pt"})
-    model, _ = load_model(config_of(tiny_omni, adapter=str(tmp_path)))
+    model = load_model(config_of(tiny_omni, adapter=str(tmp_path))).model
     assert (logits_of(model) - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 

@@ -12,7 +12,7 @@ from sca.infer.engines.qwen_omni.loading import memory
 from sca.infer.engines.qwen_omni.loading.demand import Demand, Workload, demands
 from sca.infer.engines.qwen_omni.loading.flops import skeleton
 from sca.infer.engines.qwen_omni.loading.memory import place
-from sca.infer.engines.qwen_omni.loading.placement import Gpu, slots_of
+from sca.infer.engines.qwen_omni.loading.placement import Gpu, slot_numbers
 from sca.units import Grid
 from scripts.released_omni import released_config
 
@@ -39,7 +39,11 @@ def machine(monkeypatch):
 
 
 def placed(**qwen):
-    return place(released().config, QwenConfig(**qwen), Grid(), 2)
+    return place(released().config, QwenConfig(**qwen), Grid(), 2).device_map
+
+
+def slots_of(sessions, **qwen):
+    return place(released().config, QwenConfig(**qwen), Grid(), 2, sessions).slots
 
 
 @pytest.mark.parametrize(
@@ -105,14 +109,54 @@ def test_demand_of_the_released_size():
     assert round(thinker.weights / 1e9, 1) == 62.4
     assert round(talker.weights / 1e9, 1) == 7.1
     gathering = demands(released(), qwen, Grid(), Workload(2, gathers=True), torch.bfloat16)[0]
-    assert gathering.work == 128 * 8 * 3 * 2048 * 768 * 2
+    assert gathering.work == 16 * 8 * 3 * 2048 * 768 * 2  # of a prompt of 128 tokens, in pieces
+    double = demands(released(), qwen, Grid(), Workload(2, gathers=True), torch.float32)[0]
+    assert double.work == 8 * 8 * 3 * 2048 * 768 * 4
     assert Demand(1, 2, 3, 4) + Demand(10, 20, 30, 40) == Demand(11, 22, 30, 44)
 
 
-def test_slots_by_default():
-    assert slots_of(QwenConfig(), cuda=True) == 1
-    assert slots_of(QwenConfig(), cuda=False) == 0
-    assert slots_of(QwenConfig(slots=0), cuda=True) == 0
-    assert slots_of(QwenConfig(slots=3), cuda=False) == 3
-    assert slots_of(QwenConfig(device_map="layers"), cuda=True) == 0
-    assert slots_of(QwenConfig(talker_process=True), cuda=True) == 0
+@pytest.mark.parametrize(
+    ("free", "capability", "sessions", "slots", "reason"),
+    [
+        ((H200,), (9, 0), 64, 8, "8 sessions at a time, because qwen.slots is not set: the most that are chosen"),
+        ((H200,), (9, 0), 8, 8, "as many as there may be sessions"),
+        ((H200,), (9, 0), 3, 3, "as many as there may be sessions"),
+        ((H200,), (8, 0), 64, 4, "the most that are chosen"),
+        (
+            (H100,),
+            (9, 0),
+            64,
+            4,
+            "4 sessions at a time, because qwen.slots is not set: 8 do not fit into the free memory",
+        ),
+        ((74_000_000_000,), (9, 0), 64, 1, "1 session at a time, because qwen.slots is not set: 2 do not fit"),
+        ((H100, 40_000_000_000), (9, 0), 64, 8, "the most that are chosen"),
+        ((H200,), (9, 0), 1, 1, None),
+    ],
+)
+def test_server_has_the_slots_that_fit(machine, caplog, free, capability, sessions, slots, reason):
+    """Of H200, H100, a card of 80 GB that is used otherwise, and an H100 with a smaller card for talker and vocoder."""
+    machine(*free, capability=capability)
+    with caplog.at_level(logging.WARNING):
+        assert slots_of(sessions) == slots
+    said = [record.message for record in caplog.records if "qwen.slots is not set" in record.message]
+    assert len(said) == (reason is not None)
+    assert all(reason in line for line in said)
+
+
+def test_given_slots_are_taken_without_a_reason(machine, caplog):
+    machine(H200)
+    assert slots_of(64, slots=2) == 2
+    assert slots_of(64, slots=0) == 0
+    assert slots_of(64, device_map="layers") == 0
+    assert "qwen.slots is not set" not in caplog.text
+
+
+def test_numbers_of_slots_to_choose_from():
+    assert slot_numbers(QwenConfig(), cuda=True, most=1) == (1,)
+    assert slot_numbers(QwenConfig(), cuda=True, most=8) == (8, 4, 2, 1)
+    assert slot_numbers(QwenConfig(), cuda=True, most=6) == (6, 4, 2, 1)
+    assert slot_numbers(QwenConfig(), cuda=False, most=8) == (0,)
+    assert slot_numbers(QwenConfig(slots=3), cuda=False, most=8) == (3,)
+    assert slot_numbers(QwenConfig(talker_process=True), cuda=True, most=8) == (0,)
+    assert slot_numbers(QwenConfig(silence_bias=1.0), cuda=True, most=8) == (0,)

@@ -70,7 +70,11 @@ class ServeConfig(Section):
         "requested host, and /twilio.",
     )
     max_sessions: Annotated[int, Flag("--max-sessions", "N")] = Field(
-        64, ge=1, le=MAX_COUNT, description="Maximum number of concurrent sessions; further ones are refused at once."
+        64,
+        ge=1,
+        le=MAX_COUNT,
+        description="Maximum number of concurrent sessions, fewer if the engine has no space for them (qwen.slots); further ones "
+        "are refused at once.",
     )
     max_sessions_per_client: int | None = Field(
         None,
@@ -198,10 +202,9 @@ class ServeConfig(Section):
                 raise ValueError(f"{url!r} is not the URL of a STUN server, such as stun:stun.example.org:3478")
         return value
 
-    @property
-    def client_share(self) -> int:
-        """How many sessions one client may have."""
-        return self.max_sessions_per_client or -(-self.max_sessions // 2)
+    def client_share(self, limit: int) -> int:
+        """Return how many sessions one client may have, if all may have `limit`."""
+        return self.max_sessions_per_client or -(-limit // 2)
 
     @property
     def media_addresses(self) -> tuple[str, ...] | None:

@@ -6,9 +6,13 @@ Another package adds an engine by an entry point in the group `sca.engines`, in 
     my-engine = "my_package.engine:load"
 
 The object is a function that takes the `sca.config.Settings` of the session and returns an `sca.infer.engine.Engine`.
-It raises a `ScaError` if the engine cannot be loaded. After installation of the package, `--engine my-engine` uses it
+It raises a `ScaError` if the engine cannot be loaded. If it has a parameter `sessions`, it also receives how many sessions
+there may be at a time. After installation of the package, `--engine my-engine` uses it
 everywhere, and error messages list its name. The names of engines that ship with sca take precedence.
 """
+
+from collections.abc import Callable
+from inspect import signature
 
 from sca.config import Settings, load_settings
 from sca.errors import UsageError
@@ -31,12 +35,13 @@ def engine_names() -> list[str]:
     return sorted({*_BUILTIN_MODULES, *plugin_names("sca.engines")})
 
 
-def load_engine(name: str, settings: Settings | None = None) -> Engine:
+def load_engine(name: str, settings: Settings | None = None, sessions: int = 1) -> Engine:
     """Load an engine.
 
     Args:
         name: The name of the engine.
         settings: The settings; None uses `sca.load_settings()`.
+        sessions: Most sessions at a time. An engine may reserve memory for them.
 
     Raises:
         UsageError: The name is unknown, or a plugin does not provide an engine.
@@ -54,7 +59,15 @@ def load_engine(name: str, settings: Settings | None = None) -> Engine:
     loader = find_loader("sca.engines", name, _BUILTIN_MODULES, "engine")
     if not callable(loader):
         raise UsageError(f"the plugin {name} does not provide an engine: {loader!r} is not a function")
-    engine: object = loader(load_settings() if settings is None else settings)
+    more = {"sessions": sessions} if _takes_sessions(loader) else {}
+    engine: object = loader(load_settings() if settings is None else settings, **more)
     if not isinstance(engine, Engine):
         raise UsageError(f"the plugin {name} does not provide an engine: it returned a {type(engine).__name__}")
     return engine
+
+
+def _takes_sessions(loader: Callable[..., object]) -> bool:
+    try:
+        return "sessions" in signature(loader).parameters
+    except ValueError:  # a function in C
+        return False

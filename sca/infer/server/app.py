@@ -21,6 +21,7 @@ from sca.infer.server.protocols.realtime import session as realtime
 from sca.infer.server.protocols.webrtc import endpoint as webrtc
 from sca.infer.server.transport.connection_limits import ConnectionLimits
 from sca.infer.server.transport.uvicorn_server import TlsFiles, WebSocketOptions, listen, serve
+from sca.textutil import counted
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -153,15 +154,16 @@ class _LiveServer:
     def load(self) -> AccessMiddleware:
         from sca.infer.engines.registry import load_engine
 
-        context = ServerContext(load_engine(self._engine_name, self._settings), self._settings)
+        engine = load_engine(self._engine_name, self._settings, self._settings.serve.max_sessions)
+        context = ServerContext(engine, self._settings)
         app = make_app(context)
         self._context = context
         return app
 
     def on_ready(self, url: str) -> None:
         assert self._context is not None
-        engine, most = self._context.engine.info, self._settings.serve.max_sessions
-        self._log.notice(f"listening on {url} ({engine.name}, {engine.device}, up to {most} sessions)")
+        engine, most = self._context.engine.info, self._context.sessions.limit
+        self._log.notice(f"listening on {url} ({engine.name}, {engine.device}, up to {counted(most, 'session')})")
 
     def count_rejected_connection(self, status: int) -> None:
         if self._context is not None:

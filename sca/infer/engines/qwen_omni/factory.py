@@ -6,9 +6,7 @@ from pathlib import Path
 from sca.config import Settings
 from sca.config.trained_format import FORMAT_FILE, check_trained_format, read_trained_format
 from sca.infer.engines.qwen_omni.loading.load import load_model
-from sca.infer.engines.qwen_omni.loading.placement import slots_of
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
-from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.two_process import TwoProcessOmni
 
@@ -17,14 +15,15 @@ __all__ = ["load"]
 log = logging.getLogger(__name__)
 
 
-def load(settings: Settings) -> QwenOmni:
+def load(settings: Settings, sessions: int = 1) -> QwenOmni:
     """Load the model of `settings.qwen` and create the engine for it.
 
     Args:
         settings: `qwen` selects the model and the kind of engine; `duplex` has the token ids and the lead.
+        sessions: Most sessions at a time, for the number of slots if `qwen.slots` is not set.
 
     Returns:
-        `TwoProcessOmni` with `qwen.talker_process`, `SlotOmni` with slots (`slots_of`), otherwise `QwenOmni`.
+        `TwoProcessOmni` with `qwen.talker_process`, `SlotOmni` with slots, otherwise `QwenOmni`.
 
     Raises:
         ScaError: See `load_model`.
@@ -32,12 +31,12 @@ def load(settings: Settings) -> QwenOmni:
     """
     _check_format(settings)
     qwen = settings.qwen
-    model, tokenizer = load_model(qwen, settings.grid, settings.duplex.tokens_per_chunk)
-    slots = slots_of(qwen, cuda=device_of(model.thinker.lm_head).type == "cuda")
+    loaded = load_model(qwen, settings.grid, settings.duplex.tokens_per_chunk, sessions)
+    model, tokenizer = loaded.model, loaded.tokenizer
     if qwen.talker_process:
         return TwoProcessOmni(model, tokenizer, qwen, settings.duplex)
-    if slots:
-        engine = SlotOmni(model, tokenizer, qwen.model_copy(update={"slots": slots}), settings.duplex)
+    if loaded.slots:
+        engine = SlotOmni(model, tokenizer, qwen.model_copy(update={"slots": loaded.slots}), settings.duplex)
         engine.prepare(settings.grid)
         return engine
     return QwenOmni(model, tokenizer, qwen, settings.duplex)

@@ -67,13 +67,21 @@ class SessionRegistry:
     """All sessions of a server.
 
     Attributes:
+        limit: Most sessions at a time: `serve.max_sessions`, or fewer if the engine has no space for them.
         started: How many sessions have been started.
         rejected: How many were rejected because no slot was free.
         stopping: Whether the server is stopping and rejects new sessions.
     """
 
-    def __init__(self, config: "ServeConfig") -> None:
+    def __init__(self, config: "ServeConfig", engine_limit: int | None = None) -> None:
+        """Create a registry.
+
+        Args:
+            config: The limits.
+            engine_limit: Most sessions of the engine (`EngineInfo.most_sessions`).
+        """
         self._config = config
+        self.limit = config.max_sessions if engine_limit is None else min(config.max_sessions, engine_limit)
         self._slots: set[SessionSlot] = set()
         self._stop_event: anyio.Event | None = None
         self.started = self.rejected = 0
@@ -89,7 +97,7 @@ class SessionRegistry:
         """Return why a session would be rejected now; None if it would be accepted."""
         if self.stopping:
             return "the server is stopping"
-        limit = self._config.max_sessions
+        limit = self.limit
         if len(self._slots) < limit:
             return None
         return f"{counted(limit, 'session')} {'is' if limit == 1 else 'are'} open, and that is the limit"
@@ -97,7 +105,7 @@ class SessionRegistry:
     def _check(self, client: str | None) -> None:
         """Raise `RequestRejectedError` if a client gets no session now."""
         refusal, status = self.refusal(), 503
-        share = self._config.client_share
+        share = self._config.client_share(self.limit)
         if refusal is None and client is not None and sum(slot.client == client for slot in self._slots) >= share:
             refusal, status = f"{counted(share, 'session')} of this client are open, and that is the limit", 429
         if refusal is not None:

@@ -50,7 +50,7 @@ class ServerContext:
 
     def __init__(self, engine: Engine, settings: "Settings") -> None:
         self.engine, self.settings = engine, settings
-        self.sessions = SessionRegistry(settings.serve)
+        self.sessions = SessionRegistry(settings.serve, engine.info.most_sessions)
         self.broadcast = AudioBroadcast(settings.serve.stream_buffer_ms, settings.serve.stream_when_slow)
         self.metrics = LiveMetrics(
             self.sessions, self.broadcast, {"engine": engine.info.name, "device": engine.info.device}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from sca.config import QwenConfig
 from sca.infer.engines.qwen_omni.loading.flops import cache_values, parameters, vocoder_cache_values
+from sca.infer.engines.qwen_omni.slots.fused.mlp import rows_at_a_time
 from sca.units import Grid
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def demands(
     wave = vocoder_cache_values(config) * int(getattr(torch, qwen.vocoder_dtype).itemsize)
     rows = max(sessions * (grid.frames_per_chunk + 1), _PROMPT_TOKENS), sessions
     texts = config.thinker_config.text_config, config.talker_config.text_config
-    work = [load.gathers * size * _gathered(text, count) for text, count in zip(texts, rows, strict=True)]
+    work = [load.gathers * _gathered(text, count, size) for text, count in zip(texts, rows, strict=True)]
     graphs = [count * each * _NODE_BYTES for count, each in zip(load.graphs, _launches(config), strict=True)]
     return (
         Demand(thinker, sessions * caches[0] * size, work[0], graphs[0]),
@@ -125,9 +126,10 @@ def _weights(model: Module, qwen: QwenConfig, size: int, stored: dict[str, int] 
     return thinker * size, parameters(model.talker) * size, vocoder
 
 
-def _gathered(text: PretrainedConfig, tokens: int) -> int:
-    """Return the number of weights that are copied for the experts of `tokens` in a layer (three matrices each)."""
-    return tokens * int(text.num_experts_per_tok) * 3 * int(text.hidden_size) * int(text.moe_intermediate_size)
+def _gathered(text: PretrainedConfig, rows: int, size: int) -> int:
+    """Return the bytes of the weights that are copied for the experts of `rows` in a layer (three matrices for each)."""
+    row = size * int(text.num_experts_per_tok) * 3 * int(text.hidden_size) * int(text.moe_intermediate_size)
+    return row * min(rows, rows_at_a_time(row))
 
 
 def _launches(config: PretrainedConfig) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +23,35 @@ from sca.units import Grid
 if TYPE_CHECKING:
     from torch.nn import Module
 
-__all__ = ["load_model"]
+__all__ = ["LoadedModel", "load_model"]
 
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
 
 
-def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2) -> tuple[Module, TextTokenizer]:
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model on its devices.
+
+    Attributes:
+        model: The model in evaluation mode, with the adapter merged.
+        tokenizer: Its tokenizer.
+        slots: Number of slots that it has space for; 0 for sessions that are stepped alone.
+    """
+
+    model: Module
+    tokenizer: TextTokenizer
+    slots: int
+
+
+def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2, sessions: int = 1) -> LoadedModel:
     """Load the model and its tokenizer. All checks that do not need the weights run before the weights are read.
 
     Args:
         qwen: The settings of the model.
         grid: The grid; used only to estimate the speed without a GPU.
         text_tokens: Text tokens per chunk; used only for the same estimate.
-
-    Returns:
-        The model in evaluation mode, with the adapter merged, and its tokenizer.
+        sessions: Most sessions at a time; see `place`.
 
     Raises:
         MissingToolError: The extra live is not installed.
@@ -63,7 +77,7 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
     config = _loaded(Qwen3OmniMoeConfig, where, qwen, local=local)
     if not config.enable_audio_output:
         raise InputError(f"the model {where} does not have a talker (enable_audio_output is false)")
-    device_map = place(config, qwen, Grid() if grid is None else grid, text_tokens)
+    placed = place(config, qwen, Grid() if grid is None else grid, text_tokens, sessions)
     model = _loaded(
         speaking_model(),
         where,
@@ -71,7 +85,7 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
         local=local,
         method=quantisation_of(config),
         dtype=qwen.torch_dtype,
-        device_map=device_map,
+        device_map=placed.device_map,
         attn_implementation=qwen.attn_implementation,
     ).eval()
     if qwen.device_map not in LAYERED:
@@ -80,7 +94,7 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2)
     if adapter is not None:
         merge(model, adapter)
     check_audio_tower(model, qwen.attn_implementation)
-    return model, tokenizer
+    return LoadedModel(model, tokenizer, placed.slots)
 
 
 def _check_folder(folder: Path) -> None:

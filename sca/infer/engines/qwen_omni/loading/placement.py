@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sca.config import QwenConfig
@@ -31,7 +31,7 @@ __all__ = [
     "free_gpus",
     "gb",
     "remove_hooks",
-    "slots_of",
+    "slot_numbers",
 ]
 
 log = logging.getLogger(__name__)
@@ -68,10 +68,12 @@ class Placement:
     Attributes:
         thinker: The GPU of the thinker.
         talker: The GPU of talker and vocoder, which may be the same.
+        slots: Number of slots.
     """
 
     thinker: Gpu
     talker: Gpu
+    slots: int = 0
 
     @property
     def device_map(self) -> str | dict[str, str]:
@@ -138,41 +140,44 @@ def free_gpus(device_map: str) -> list[Gpu]:
     return [Gpu(i, torch.cuda.mem_get_info(i)[0], torch.cuda.get_device_capability(i)) for i in indices]
 
 
-def slots_of(qwen: QwenConfig, *, cuda: bool) -> int:
-    """Return the number of slots: that of the settings, or by default one on a GPU that holds whole stacks.
+def slot_numbers(qwen: QwenConfig, *, cuda: bool, most: int) -> tuple[int, ...]:
+    """Return the numbers of slots to choose from, the largest first.
 
     Args:
-        qwen: The settings.
+        qwen: The settings. Their number is the only one. By default there are slots on a GPU that holds whole stacks.
         cuda: Whether the model is on an NVIDIA GPU.
+        most: The largest number to choose; the others are powers of two.
     """
     if qwen.slots is not None:
-        return qwen.slots
+        return (qwen.slots,)
     usual = GenerationOptions.of(qwen) == GenerationOptions.of(QwenConfig())  # slots have no other ones
-    return int(cuda and usual and qwen.device_map not in LAYERED and not qwen.talker_process)
+    if not (cuda and usual and qwen.device_map not in LAYERED and not qwen.talker_process):
+        return (0,)
+    return most, *(1 << k for k in reversed(range((most - 1).bit_length())))
 
 
 def choose_placement(
-    qwen: QwenConfig, gpus: Sequence[Gpu], slots: int, demands: Callable[[int], tuple[Demand, Demand]]
+    qwen: QwenConfig, gpus: Sequence[Gpu], numbers: Sequence[int], demands: Callable[[int], tuple[Demand, Demand]]
 ) -> Placement:
-    """Place whole stacks, and log what each GPU needs and has.
+    """Place whole stacks with the first number of slots that fits, and log what each GPU needs and has.
 
     Args:
         qwen: The settings.
         gpus: The GPUs to choose from.
-        slots: Number of slots.
+        numbers: Numbers of slots, the preferred one first. Only the last one is accepted without space for the graphs.
         demands: Returns what the thinker, and talker and vocoder, need with a number of slots.
 
     Raises:
         ConfigError: The stacks do not fit.
     """
     candidates = list(_candidates(qwen.device_map, gpus))
-    stacks = demands(slots)
-    for complete in (True, False):
+    for slots, complete in (*((one, True) for one in numbers), (numbers[-1], False)):
+        stacks = demands(slots)
         for placement in candidates:
             if _fits(placement, stacks, complete=complete):
                 _report(placement, stacks, slots, complete=complete)
-                return placement
-    raise _refusal(qwen, candidates, slots, demands)
+                return replace(placement, slots=slots)
+    raise _refusal(qwen, candidates, numbers[-1], demands)
 
 
 def _candidates(device_map: str, gpus: Sequence[Gpu]) -> Iterator[Placement]:

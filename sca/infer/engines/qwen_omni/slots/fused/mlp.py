@@ -15,13 +15,23 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["AddMlp", "add_mlp_of"]
+__all__ = ["GATHERED_BYTES", "AddMlp", "add_mlp_of", "rows_at_a_time"]
 
 AddMlp = Callable[["Tensor", "Tensor"], None]
 """Adds the output for rows `(..., dim)`, the second argument, to the first one of the same shape."""
 
-_BATCHED_ROWS = 16
-"""Rows whose experts `batched_mm` copies at a time: 1.2 GB for the released thinker in bfloat16."""
+GATHERED_BYTES = 1_250_000_000
+"""Most bytes of weights that `batched_mm` copies at a time: for 16 rows of the released thinker in bfloat16. A prompt of 128
+rows would copy 9.7 GB."""
+
+
+def rows_at_a_time(row_bytes: int) -> int:
+    """Return how many rows `batched_mm` processes together.
+
+    Args:
+        row_bytes: Size of the weights of the experts of one row.
+    """
+    return max(1, GATHERED_BYTES // row_bytes)
 
 
 def add_mlp_of(mlp: Module) -> AddMlp:
@@ -79,6 +89,8 @@ class Mixture:
         self._mlp, self._experts, self._router = mlp, mlp.experts, mlp.gate
         self._shared = getattr(mlp, "shared_expert", None)
         self._many = int(self._router.num_experts)
+        expert = sum(one[0].numel() * one.dtype.itemsize for one in (mlp.experts.gate_up_proj, mlp.experts.down_proj))
+        self._rows = rows_at_a_time(self._router.top_k * expert)
         joined = [self._router]
         if self._shared is not None:
             joined = [self._shared.gate_proj, self._shared.up_proj, self._router]
@@ -100,8 +112,8 @@ class Mixture:
         if grouped:
             self._add_grouped(hidden, x, ids, weights)
         else:
-            for rows in range(0, len(x), _BATCHED_ROWS):
-                part = slice(rows, rows + _BATCHED_ROWS)
+            for first in range(0, len(x), self._rows):
+                part = slice(first, first + self._rows)
                 self._add_batched(hidden[part], x[part], ids[part], weights[part])
         if self._shared is not None:
             gated: Tensor = self._shared.act_fn(out[:, :inner]).mul_(out[:, inner : 2 * inner])
