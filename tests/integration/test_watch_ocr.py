@@ -13,7 +13,6 @@ from sca.watch.engines.registry import load_watch_engine
 from tests.helpers.video import Score, label, scoreboard_pictures
 from tests.helpers.watch_contract import WatchContract, frames_of, run
 
-pytest.importorskip("rapidocr")
 SIZE = (640, 360)
 
 
