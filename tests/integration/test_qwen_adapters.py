@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
 
 from sca.errors import InputError
@@ -138,6 +138,42 @@ def test_modules_to_save_replace_or_are_named(tmp_path, caplog):
         "1 weight for speaker_projection, a module of its trainer that this model does not have: they are left" in notes
     )
     assert f"replaces 1 weight, such as {head}" in notes
+
+
+STACKED = ["down_proj", "gate_up_proj"]
+
+
+@pytest.mark.parametrize("leaves", [STACKED, STACKED[:1], STACKED[1:]], ids=["both", "down", "gate and up"])
+def test_stacked_experts_and_lm_head_as_peft_merges_them(tmp_path, caplog, leaves):
+    """`target_parameters` is for experts of transformers 5. An adapted lm_head is saved with the weight below it."""
+    model, expected = fresh(), fresh()
+    parameters = [name for name, _ in model.thinker.named_parameters() if name.endswith(tuple(leaves))]
+    names = [*attention("model.language_model", 4), *(["lm_head"] if len(leaves) == 2 else [])]
+    config = LoraConfig(r=2, lora_alpha=6, target_modules=names, target_parameters=parameters)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        learner = get_peft_model(expected.thinker, config)
+        for name, weight in learner.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight)
+    learner.save_pretrained(tmp_path, save_embedding_layers="lm_head" in names)
+    learner.merge_and_unload()
+    merge(model, tmp_path)
+    assert "replaces" not in caplog.text, "the stored lm_head is that of the model"
+    changed = 0
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight, expected.get_parameter(name), rtol=0, atol=0, msg=name)
+        changed += not torch.equal(weight, built().get_parameter(name))
+    assert changed == len(names) + len(parameters)
+
+
+def test_a_saved_lm_head_of_another_model_replaces_it(tmp_path, caplog):
+    head = torch.zeros_like(built().thinker.lm_head.weight)
+    saved(tmp_path, BOTH, {f"{PREFIX}thinker.lm_head.base_layer.weight": head}, target_modules=REGEX)
+    model = fresh()
+    merge(model, tmp_path)
+    assert not model.thinker.lm_head.weight.any()
+    assert "replaces 1 weight, such as thinker.lm_head.weight" in " ".join(caplog.messages)
 
 
 def test_trained_rows_of_embeddings(tmp_path):

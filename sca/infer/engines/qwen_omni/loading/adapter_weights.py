@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AdapterWeights", "ExpertPair", "sort_weights", "target_parameters"]
 
 _LORA = re.compile(r"^(?P<module>.+?)\.(?P<rest>lora_[^.]+(?:\.(?:default|weight|bias))*|token_adapter\..+)$")
+_WRAPPED = re.compile(r"\.(modules_to_save|original_module|base_layer)(\.default)?(?=\.)")
 _EXPERT = re.compile(r"^(?P<experts>.+\.experts)\.(?P<index>\d+)\.(?P<part>gate|up|down)_proj$")
 _PREFIX = "base_model.model."
 
@@ -100,9 +101,10 @@ def sort_weights(model: Module, config: Any, weights: Mapping[str, Tensor]) -> A
             continue
         found = _LORA.match(plain)
         if found is None:
-            target = rename(re.sub(r"\.(modules_to_save|original_module)(\.default)?(?=\.)", "", plain))
+            target = rename(_WRAPPED.sub("", plain))
             if target in parameters and parameters[target].shape == weight.shape:
-                sorted_.replaced[target] = weight
+                if ".base_layer." not in plain or not _is_same(parameters[target], weight):
+                    sorted_.replaced[target] = weight
             else:
                 _note_missing(sorted_, config, name, plain)
             continue
@@ -135,6 +137,11 @@ def _renamer(model: Module, weights: Mapping[str, Tensor]) -> Callable[[str], st
         return renamed
 
     return rename
+
+
+def _is_same(parameter: Tensor, weight: Tensor) -> bool:
+    """Return whether a weight is that of the model: peft also saves `lm_head` and embeddings below their LoRA."""
+    return bool((parameter == weight.to(parameter.device, parameter.dtype)).all())
 
 
 def _note_missing(sorted_: AdapterWeights, config: Any, name: str, plain: str) -> None:
