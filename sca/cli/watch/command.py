@@ -7,7 +7,7 @@ import typer
 from sca.cli.shared.console import CommandInterrupt
 from sca.cli.shared.options import Quiet
 from sca.cli.shared.settings_options import settings_options
-from sca.cli.watch.options import PlayOptions, ServeOptions, ShowOptions
+from sca.cli.watch.options import PlayOptions, RecordOptions, ServeOptions, ShowOptions
 from sca.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def watch(
     *,
     play: PlayOptions,
     show: ShowOptions,
+    record: RecordOptions,
     server: ServeOptions,
     settings: "Settings",
     quiet: Quiet = False,
@@ -61,7 +62,7 @@ def watch(
     server or a model.
     """
     if server.serve:
-        _serve(source, settings, play, show, server)
+        _serve(source, settings, play, show, record, server)
         return
     if source is None:
         raise UsageError("SOURCE is missing", hint="a video file, an address or webcam:0; --serve can do without")
@@ -70,13 +71,18 @@ def watch(
 
     output = Output(as_json=show.as_json, quiet=quiet)
     try:
-        run(source, settings, play, output, with_report=show.report, quiet=quiet)
+        run(source, settings, play, record, output, with_report=show.report, quiet=quiet)
     except KeyboardInterrupt:
         raise CommandInterrupt("the commentary has ended") from None
 
 
 def _serve(
-    source: str | None, settings: "Settings", play: PlayOptions, show: ShowOptions, server: ServeOptions
+    source: str | None,
+    settings: "Settings",
+    play: PlayOptions,
+    show: ShowOptions,
+    record: RecordOptions,
+    server: ServeOptions,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -88,6 +94,8 @@ def _serve(
         ("--report", show.report),
         ("--seconds", play.seconds is not None),
         ("--output-device", play.output_device is not None),
+        ("--record", record.record is not None),
+        ("--events", record.events is not None),
     )
     for name, is_given in terminal:
         if is_given:

@@ -1,13 +1,14 @@
 """Options of `sca watch` that are not settings."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sca.cli.shared.options import Backend, Insecure, seconds_option
 
-__all__ = ["PlayOptions", "ServeOptions", "ShowOptions"]
+__all__ = ["PlayOptions", "RecordOptions", "ServeOptions", "ShowOptions"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,21 @@ class ServeOptions:
         ),
     ] = False
     insecure: Insecure = False
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """What is recorded."""
+
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.mp4",
+            help="Record the video with the commentary as its sound and as subtitles.",
+            show_default=False,
+        ),
+    ] = None
+    events: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jsonl", help="Record all events and utterances with times.", show_default=False),
+    ] = None

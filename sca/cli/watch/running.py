@@ -5,23 +5,31 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from sca.cli.shared.console import print_note, report
-from sca.cli.watch.options import PlayOptions
+from sca.cli.watch.options import PlayOptions, RecordOptions
 from sca.cli.watch.output import Output
 from sca.cli.watch.typed import follow_typed
-from sca.errors import PartialFailure
+from sca.errors import MissingToolError, PartialFailure
 from sca.textutil import counted
 
 if TYPE_CHECKING:
     from sca.config import Settings
     from sca.watch.running.listeners import Listener
     from sca.watch.running.opening import WatchRun
+    from sca.watch.running.player import Player
     from sca.watch.running.statistics import Statistics
 
 __all__ = ["run"]
 
 
 def run(
-    source: str, settings: "Settings", play: PlayOptions, output: Output, *, with_report: bool, quiet: bool
+    source: str,
+    settings: "Settings",
+    play: PlayOptions,
+    record: RecordOptions,
+    output: Output,
+    *,
+    with_report: bool,
+    quiet: bool,
 ) -> None:
     """Comment on a video until it ends.
 
@@ -29,21 +37,25 @@ def run(
         ScaError: Something cannot be opened, the source ended with an error, or cycles failed.
         Exit: All cycles failed.
     """
+    from sca.watch.recording.recorder import Recorder
     from sca.watch.running.opening import OpenOptions, open_watch
-    from sca.watch.running.player import Player
     from sca.watch.running.statistics import Statistics
 
     statistics = Statistics()
+    is_recorded = record.record is not None or record.events is not None
     with ExitStack() as opened:
-        session = open_watch(source, settings, OpenOptions(muted=play.mute, displayed=False))
+        session = open_watch(source, settings, OpenOptions(muted=play.mute, displayed=is_recorded))
+        recorder = Recorder(session, record.record, record.events) if is_recorded else None
+        if recorder is not None:
+            opened.callback(recorder.close)
         opened.callback(session.close)
         listener = session.commentary.listen()
-        player = None
-        if session.voice is not None:
-            speech = session.commentary.listen()
-            player = Player(speech, session.clock, backend=play.backend, device=play.output_device)
+        player = _player(session, play, is_recorded=is_recorded)
+        if player is not None:
             opened.callback(player.close)
         session.start()
+        if recorder is not None:
+            recorder.start()
         if not quiet:
             print_note(f"sca watch: {session.engine.name}: {session.engine.summary}")
         if follow_typed(source, session.commentary.set_instruction) and not quiet:
@@ -55,6 +67,23 @@ def run(
         if player is not None and player.error is not None:
             report(player.error)
         _end(session, ended=play.seconds is None)
+
+
+def _player(session: "WatchRun", play: PlayOptions, *, is_recorded: bool) -> "Player | None":
+    """Return the loudspeaker; None without a voice. A recording needs no loudspeaker."""
+    from sca.watch.running.player import Player
+
+    if session.voice is None:
+        return None
+    speech = session.commentary.listen()
+    try:
+        return Player(speech, session.clock, backend=play.backend, device=play.output_device)
+    except MissingToolError as error:
+        session.commentary.forget(speech)
+        if not is_recorded:
+            raise
+        print_note(f"sca watch: {error.message}; the speech is only recorded")
+        return None
 
 
 def _follow(listener: "Listener", output: Output, statistics: "Statistics", seconds: float | None) -> None:

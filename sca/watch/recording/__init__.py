@@ -1,0 +1,1 @@
+"""Recordings of `sca watch`: video with spoken commentary and subtitles, and events."""
