@@ -18,15 +18,15 @@ from the events of the session, except the times that the sentences are about (`
 - Cores: the processor time of `sca watch` and its child processes over the time of the clip, with one page open.
 
 With `--false`: `--minutes` of a test pattern (FFmpeg's testsrc2, 720p) and of Big Buck Bunny, repeated, through capture,
-policy and engine as fast as the engine sees the pictures; a sentence about a score is false.
+policy and engine as fast as the engine sees the pictures (the clock waits for it); a sentence about a score is false.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,7 +45,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from sca.config import load_settings
 from sca.watch.engines.describe.ocr import Box, load_reader
 from sca.watch.engines.describe.phrases import score_sentence
-from scripts.bench.watch_describe import BUNNY, SECONDS, changes
+from scripts.bench.watch_describe import SECONDS, changes
+from scripts.bench.watch_false import judge_false
 from tests.helpers.browser import FLAGS, find_chromium, until
 from tests.helpers.video import make_video, scoreboard_pictures
 from tests.helpers.watch_screen import TAP, Screen, Screenshot, burnt_in_s, screenshots, utterances
@@ -89,10 +90,13 @@ class Server:
         self.lines += self.process.stderr
 
     def _follow(self):
-        with contextlib.suppress(httpx.HTTPError), httpx.stream("GET", f"{self.url}/api/stream", timeout=None) as stream:
+        with (
+            contextlib.suppress(httpx.HTTPError),
+            httpx.stream("GET", f"{self.url}/api/stream", timeout=None) as stream,
+        ):
             for line in stream.iter_lines():
                 if line.startswith("data: "):
-                    self.events.append((time.time(), json.loads(line.removeprefix("data: "))))
+                    self.events.append({"type": "status"} | json.loads(line.removeprefix("data: ")))
 
     def cpu_s(self):
         """Return the processor time so far, with that of child processes."""
@@ -128,6 +132,7 @@ class Seen:
     display_bytes: float
     cores: float
     fps_shots: list[Screenshot]
+    events: list[dict[str, object]]
 
 
 def box_of(page, selector):
@@ -148,6 +153,7 @@ def record(server, seconds):
         prepare(page, server)
         live, most = [], 0.0
         httpx.post(f"{server.url}/api/start", json={}, timeout=60)
+        events = len(server.events)
         until(page, f"document.querySelector('{PICTURE}').naturalWidth > 0")
         begun_s, cpu_s = time.monotonic(), server.cpu_s()
         with screenshots(page, every=5) as shots:
@@ -158,12 +164,13 @@ def record(server, seconds):
         cores = (server.cpu_s() - cpu_s) / passed_s
         places = {"picture": box_of(page, PICTURE), "caption": box_of(page, CAPTION)}
         heard = page.evaluate("window.heard")
+        said = server.events[events:]
         httpx.post(f"{server.url}/api/start", json={}, timeout=60)
         page.wait_for_timeout(4000)
         with screenshots(page) as fps_shots:
             page.wait_for_timeout(8000)
         browser.close()
-    return Seen(shots, heard, places, live, most, cores, fps_shots)
+    return Seen(shots, heard, places, live, most, cores, fps_shots, said)
 
 
 def prepare(page, server):
@@ -217,19 +224,16 @@ def shown_at(shown, time_s):
     return float(np.interp(time_s, np.maximum.accumulate(times), walls))
 
 
-def live_lag_s(seen, reader):
-    """Return by how much the time of the video is behind the clock: pictures that were fetched when they were new."""
-    from tests.helpers.watch_screen import Screenshot
-
-    lags = []
+def live_lags(seen, reader):
+    """Return (when, by how much the time of the video is behind the clock), of pictures that were fetched when they were new."""
+    found = []
     for at_s, data in seen.live:
         pixels = Screenshot(at_s, data).pixels()
         whole = Box(0, 0, pixels.shape[1], pixels.shape[0])
         time_s = burnt_in_s(reader.read(digits_of(whole).crop(pixels)).text)
-        if time_s is not None:
-            lags.append(at_s - time_s)
-    lags = lags[: max(1, len(lags) - 3)]  # the clip may be over
-    return statistics.median(lags) if lags else None
+        if time_s is not None and time_s < SECONDS - 0.5:
+            found.append((at_s, time_s))
+    return [(at_s, at_s - time_s) for at_s, time_s in without_errors(found)]
 
 
 # Judgement
@@ -261,28 +265,28 @@ def same(one, other):
     return SequenceMatcher(None, one, other).ratio() > 0.97
 
 
-def measure(seen, server, scores, names):
+def measure(seen, scores, names):
     """Return the numbers."""
     reader = load_reader()
     shown, captions = read_screen(seen, reader)
     right, count = announced(captions, scores, names)
-    live_s, spoken = live_lag_s(seen, reader), utterances(seen.heard)
-    about = {e["text"]: e["about_s"] for _, e in server.events if e["type"] == "cycle_end" and e["outcome"] == "spoke"}
+    live, spoken = np.array(live_lags(seen, reader)).T, utterances(seen.heard)
+    about = [(e["text"], e["about_s"]) for e in seen.events if e["type"] == "text"]
     waits, texts, offsets, event_offsets = [], [], [], []
     for score, at_s in right:
         sound = min(spoken, key=lambda one: abs(one.start_s - at_s), default=None)
         if sound is None or abs(sound.start_s - at_s) > 1.5:
             continue
-        waits.append(sound.start_s - live_s - score.at_s)
+        waits.append(sound.start_s - np.interp(sound.start_s, *live) - score.at_s)
         texts.append(at_s - sound.start_s)
         event_offsets.append(sound.start_s - shown_at(shown, score.at_s))
-        about_s = next((at for text, at in about.items() if score_sentence(score.home, score.away, names) in text), None)
+        about_s = next((at for text, at in about if score_sentence(score.home, score.away, names) in text), None)
         if about_s is not None:
             offsets.append((score.at_s, sound.start_s - shown_at(shown, about_s)))
     late = [offset for _, offset in offsets]
     drift = np.polyfit(*np.array(offsets).T, 1)[0] * 3600 if len(offsets) > 2 else None
-    gaps = [b.start_s - a.end_s for a, b in zip(spoken, spoken[1:], strict=False)]
-    ends = [e for _, e in server.events if e["type"] == "cycle_end"]
+    gaps = [b.start_s - a.end_s for a, b in itertools.pairwise(spoken)]
+    ends = [e for e in seen.events if e["type"] == "cycle_end"]
     return {
         "changes": len(scores),
         "announced": count,
@@ -297,7 +301,7 @@ def measure(seen, server, scores, names):
         "utterances": len(spoken),
         "least_gap_s": round(min(gaps), 3) if gaps else None,
         "skipped_share": round(sum(e["outcome"] == "skipped" for e in ends) / max(1, len(ends)), 3),
-        "delay_s": percentiles([wall - time_s - live_s for wall, time_s in shown]),
+        "delay_s": percentiles([wall - time_s - np.interp(wall, *live) for wall, time_s in shown]),
         "screenshots": len(seen.shots),
         "fps": pictures_per_second(seen),
         "cores": round(seen.cores, 3),
@@ -308,42 +312,15 @@ def measure(seen, server, scores, names):
 def pictures_per_second(seen):
     """Return how many different pictures Chromium showed in a second."""
     tiles = [(s.at_s, digits_of(seen.places["picture"]).crop(s.pixels()).astype(int)) for s in seen.fps_shots]
-    new = [at for (_, a), (at, b) in zip(tiles, tiles[1:], strict=False) if np.abs(a - b).mean() > 0.5]
+    new = [at for (_, a), (at, b) in itertools.pairwise(tiles) if np.abs(a - b).mean() > 0.5]
     return round((len(new) - 1) / (new[-1] - new[0]), 1) if len(new) > 1 else 0.0
-
-
-# No score where there is none
-
-
-def false_scores(path, minutes):
-    """Return how many sentences and false scores there are: the session in simulated time, as fast as the engine sees."""
-    from sca.watch.engines.registry import load_watch_engine
-    from sca.watch.events import CycleEnd
-    from sca.watch.running.opening import OpenOptions, open_watch
-
-    settings = load_settings(overrides={"watch.loop": "true", "watch.profile": "sports"}, env={})
-    now, begun_s = [0], time.process_time()
-    engine = load_watch_engine("describe", settings)
-    run = open_watch(
-        str(path), settings, OpenOptions(muted=True, displayed=False, pace="fast"), clock=lambda: now[0], engine=engine
-    )
-    texts = []
-    try:
-        listener = run.commentary.listen(100_000)
-        run.capture.open()
-        run.commentary.start()
-        while now[0] < minutes * 60e6 and run.capture.advance():
-            frames = run.commentary.newest_seen_us
-            del frames
-    finally:
-        run.close()
-    texts = [event.text for event in listener if isinstance(event, CycleEnd) and event.outcome == "spoke"]
-    return {"minutes": round(now[0] / 60e6, 1), "sentences": len(texts)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clip", type=Path, help="the scoreboard, if it was made before; it is written if it does not exist")
+    parser.add_argument(
+        "--clip", type=Path, help="the scoreboard, if it was made before; it is written if it does not exist"
+    )
     parser.add_argument("--voice", default="espeak")
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE")
     parser.add_argument("--false", action="store_true", dest="only_false")
@@ -367,7 +344,7 @@ def watched(folder, options):
     finally:
         server.close()
     load.append(os.getloadavg()[0])
-    return {"load": load, **measure(seen, server, scores, (settings.vision.home, settings.vision.away))}
+    return {"load": load, **measure(seen, scores, (settings.vision.home, settings.vision.away))}
 
 
 if __name__ == "__main__":

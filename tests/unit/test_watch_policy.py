@@ -209,9 +209,11 @@ def test_the_last_answer_and_the_prompts_are_handed_over():
 
 def test_names_of_the_profile_are_part_of_the_prompt():
     profile = Profile(system="You comment.", names={"ARS": "Arsenal", "CHE": "Chelsea"})
-    rules = rules_of(WatchConfig(), profile, WatchEngineInfo("e", "s"), voice=None, delayed=True, delegates=True)
+    rules = rules_of(
+        WatchConfig(), profile, WatchEngineInfo("e", "s"), voice=None, delayed=True, delegates=True, delay_s=1.5
+    )
     assert rules.system == "You comment.\nNames on the screen: ARS is Arsenal; CHE is Chelsea."
-    assert (rules.delay_us, rules.delay_alpha, rules.pause_us, rules.max_tokens) == (5 * US, 0.2, US, 150)
+    assert (rules.delay_us, rules.delay_alpha, rules.pause_us, rules.max_tokens) == (1_500_000, 0.2, US, 150)
     assert not rules.delegates, "the engine has no questions"
 
 

@@ -87,7 +87,8 @@ class WatchConfig(Section):
         5.0,
         ge=0,
         le=MAX_SECONDS,
-        description="Delay of the picture at the start, in seconds; it then follows the engine.",
+        description="Delay of the picture at the start, in seconds; it then follows the engine. Not set: what is usual "
+        "for the engine (describe: 1), else this.",
     )
     stream_delay_ema_alpha: float = Field(
         0.2,

@@ -42,6 +42,8 @@ class WatchEngineInfo:
         asks: Whether it may return `Question`.
         every_frame: Whether it should see each sampled frame in order, also between answers (`WatchSession.see`).
         sample_fps: How many pictures a second it should see; None leaves it to the setting of the capture.
+        usual_delay_s: The usual time from a picture to the first sound about it, in seconds, which is the delay of the picture
+            at the start; None leaves it to `watch.stream_delay_init`.
         max_side: Pictures are scaled down to this longest side, in pixels, before they are given to it; None for never.
     """
 
@@ -53,6 +55,7 @@ class WatchEngineInfo:
     asks: bool = False
     every_frame: bool = False
     sample_fps: float | None = None
+    usual_delay_s: float | None = None
     max_side: int | None = None
 
 

@@ -84,8 +84,9 @@ def rules_of(
     voice: Voice | None,
     delayed: bool,
     delegates: bool,
+    delay_s: float,
 ) -> Rules:
-    """Return the rules of the settings, a profile and an engine."""
+    """Return the rules of the settings, a profile and an engine, with the delay of the picture at the start."""
     return Rules(
         interval_us=_us(watch.inference_interval),
         pause_us=_us(watch.tts_pause_after),
@@ -98,7 +99,7 @@ def rules_of(
         instruction=profile.instruction,
         density=profile.density,
         voice=voice,
-        delay_us=_us(watch.stream_delay_init),
+        delay_us=_us(delay_s),
         delay_alpha=watch.stream_delay_ema_alpha,
         least_delay_us=_us(watch.stream_delay_min),
         most_delay_us=_us(watch.display_seconds),

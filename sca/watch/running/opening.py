@@ -169,6 +169,7 @@ def open_watch(
             voice=parts.voice,
             delayed=options.displayed,
             delegates=watch.delegate_base_url is not None or settings.llm.base_url is not None,
+            delay_s=_of_engine(settings, "stream_delay_init", engine.info.usual_delay_s),
         )
         commentary.append(Commentary(engine, rules, window, clock, instruction or ""))
         capture = Capture(
@@ -186,11 +187,17 @@ def open_watch(
     return WatchRun(commentary[0], capture, display, parts, clock)
 
 
+def _of_engine(settings: Settings, name: str, value: float | None) -> float:
+    """Return what an engine wants, unless the user gave the setting or the engine leaves it to that."""
+    is_given = settings.origin(f"watch.{name}") != "default"
+    found: float = getattr(settings.watch, name)
+    return found if is_given or value is None else value
+
+
 def _capture_settings(settings: Settings, engine: WatchEngineInfo, options: OpenOptions) -> CaptureSettings:
     watch = settings.watch
-    is_given = settings.origin("watch.capture_fps") != "default"
     return CaptureSettings(
-        capture_fps=watch.capture_fps if is_given or engine.sample_fps is None else engine.sample_fps,
+        capture_fps=_of_engine(settings, "capture_fps", engine.sample_fps),
         display_fps=watch.mjpeg_fps if options.displayed else 0,
         loop=watch.loop,
         pace=options.pace,

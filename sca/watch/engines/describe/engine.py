@@ -18,6 +18,9 @@ __all__ = ["DescribeEngine", "load"]
 _SAMPLE_FPS = 5.0
 """Two pictures of a new text are seen 0.2 s to 0.4 s after it appears."""
 
+_USUAL_DELAY_S = 1.0
+"""95 of 100 new scores are known, and their first sound is made, within this time."""
+
 _LONGEST_SIDE = 1920
 """Text on the screen can be read at this size; larger pictures only cost more."""
 
@@ -60,6 +63,7 @@ class DescribeEngine(WatchEngine):
             follows_instruction=False,
             every_frame=True,
             sample_fps=_SAMPLE_FPS,
+            usual_delay_s=_USUAL_DELAY_S,
             max_side=_LONGEST_SIDE,
         )
 
