@@ -150,11 +150,12 @@ def record(server, seconds):
         browser = play.chromium.launch(executable_path=find_chromium(), args=FLAGS, timeout=120_000)
         page = browser.new_context(viewport=VIEW, bypass_csp=True, color_scheme="light").new_page()
         page.add_init_script(TAP)
-        prepare(page, server)
+        page.goto(server.url)
+        page.locator("#mute").click()
         live, most = [], 0.0
         httpx.post(f"{server.url}/api/start", json={}, timeout=60)
         events = len(server.events)
-        until(page, f"document.querySelector('{PICTURE}').naturalWidth > 0")
+        until(page, "sca.picture.timeS > 0")
         begun_s, cpu_s = time.monotonic(), server.cpu_s()
         with screenshots(page, every=5) as shots:
             while (passed_s := time.monotonic() - begun_s) < seconds:
@@ -171,11 +172,6 @@ def record(server, seconds):
             page.wait_for_timeout(8000)
         browser.close()
     return Seen(shots, heard, places, live, most, cores, fps_shots, said)
-
-
-def prepare(page, server):
-    """Open the page and let it play sound."""
-    page.goto(server.url)
 
 
 def newest(server):

@@ -4,7 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from playwright.sync_api import Error as PlaywrightError
 
 from sca.watch.engines.describe.ocr import Box, TextReader
 
@@ -102,7 +103,8 @@ def screenshots(page: Any, *, every: int = 1, quality: int = 80) -> Iterator[lis
     session = page.context.new_cdp_session(page)
 
     def take(event: dict[str, Any]) -> None:
-        session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
+        with suppress(PlaywrightError):  # the page was closed
+            session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
         taken.append(Screenshot(event["metadata"]["timestamp"], base64.b64decode(event["data"])))
 
     session.on("Page.screencastFrame", take)
