@@ -49,7 +49,16 @@ from scripts.bench.watch_describe import SECONDS, changes
 from scripts.bench.watch_false import judge_false
 from tests.helpers.browser import FLAGS, find_chromium, until
 from tests.helpers.video import make_video, scoreboard_pictures
-from tests.helpers.watch_screen import TAP, Screen, Screenshot, burnt_in_s, screenshots, utterances
+from tests.helpers.watch_screen import (
+    TAP,
+    Screen,
+    Screenshot,
+    box_of,
+    burnt_in_s,
+    digits_of,
+    screenshots,
+    utterances,
+)
 
 VIEW = {"width": 1280, "height": 1000}
 WORDS = re.compile(r"[a-z]+")
@@ -135,13 +144,6 @@ class Seen:
     events: list[dict[str, object]]
 
 
-def box_of(page, selector):
-    """Return where an element is."""
-    found = page.locator(selector).bounding_box()
-    left, top = int(found["x"]), int(found["y"])
-    return Box(left, top, int(left + found["width"]), int(top + found["height"]))
-
-
 def record(server, seconds):
     """Open the page, start the clip, and return what is seen and heard until it ends."""
     from playwright.sync_api import sync_playwright
@@ -179,17 +181,6 @@ def newest(server):
     before_s = time.time()
     response = httpx.get(f"{server.url}/api/frame", params={"time_s": 1e6})
     return (before_s + time.time()) / 2, response.content
-
-
-def digits_of(picture):
-    """Return where the burnt-in time is on the screen."""
-    width, height = picture.right - picture.left, picture.bottom - picture.top
-    return Box(
-        picture.left + int(width * 0.7),
-        picture.top + int(height * 0.84),
-        picture.left + int(width * 0.97),
-        picture.top + int(height * 0.96),
-    )
 
 
 def read_screen(seen, reader):

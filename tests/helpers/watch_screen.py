@@ -16,7 +16,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 from sca.watch.engines.describe.ocr import Box, TextReader
 
-__all__ = ["TAP", "Screen", "Screenshot", "Utterance", "burnt_in_s", "screenshots", "utterances"]
+__all__ = ["TAP", "Screen", "Screenshot", "Utterance", "box_of", "burnt_in_s", "digits_of", "screenshots", "utterances"]
 
 TAP = """(() => {
   window.heard = [];
@@ -114,6 +114,24 @@ def screenshots(page: Any, *, every: int = 1, quality: int = 80) -> Iterator[lis
     finally:
         session.send("Page.stopScreencast")
         session.detach()
+
+
+def box_of(page: Any, selector: str) -> Box:
+    """Return where an element of the page is."""
+    found = page.locator(selector).bounding_box()
+    left, top = int(found["x"]), int(found["y"])
+    return Box(left, top, int(left + found["width"]), int(top + found["height"]))
+
+
+def digits_of(picture: Box) -> Box:
+    """Return where the burnt-in time of the scoreboard is, in a picture at a place of the screen."""
+    width, height = picture.right - picture.left, picture.bottom - picture.top
+    return Box(
+        picture.left + int(width * 0.7),
+        picture.top + int(height * 0.84),
+        picture.left + int(width * 0.97),
+        picture.top + int(height * 0.96),
+    )
 
 
 def burnt_in_s(text: str) -> float | None:
