@@ -14,6 +14,8 @@ from the events of the session, except the times that the sentences are about (`
 - event → audio: from the capture of the first picture with a score to the first sound of its sentence.
 - offset: first sound minus the moment when the picture that the sentence is about is on the screen.
 - event offset: the same for the first picture with the score.
+- Difference: this offset minus the one in the events of the session, from which `--report` is made. Its latency (`end_to_end_s`)
+  ends when the first sound is made; what is heard comes later, with its picture.
 - Pictures per second: those with different burnt-in times in 8 s of all screenshots, later, while nothing else is measured.
 - Cores: the processor time of `sca watch` and its child processes over the time of the clip, with one page open.
 
@@ -258,8 +260,7 @@ def measure(seen, scores, names):
     shown, captions = read_screen(seen, reader)
     right, count = announced(captions, scores, names)
     live, spoken = np.array(live_lags(seen, reader)).T, utterances(seen.heard)
-    about = [(e["text"], e["about_s"]) for e in seen.events if e["type"] == "text"]
-    waits, texts, offsets, event_offsets = [], [], [], []
+    waits, texts, offsets, event_offsets, differences = [], [], [], [], []
     for score, at_s in right:
         sound = min(spoken, key=lambda one: abs(one.start_s - at_s), default=None)
         if sound is None or abs(sound.start_s - at_s) > 1.5:
@@ -267,13 +268,14 @@ def measure(seen, scores, names):
         waits.append(sound.start_s - np.interp(sound.start_s, *live) - score.at_s)
         texts.append(at_s - sound.start_s)
         event_offsets.append(sound.start_s - shown_at(shown, score.at_s))
-        about_s = next((at for text, at in about if score_sentence(score.home, score.away, names) in text), None)
+        about_s, reported_s = told(seen.events, score_sentence(score.home, score.away, names))
         if about_s is not None:
             offsets.append((score.at_s, sound.start_s - shown_at(shown, about_s)))
+        if about_s is not None and reported_s is not None:
+            differences.append(offsets[-1][1] - reported_s)
     late = [offset for _, offset in offsets]
     drift = np.polyfit(*np.array(offsets).T, 1)[0] * 3600 if len(offsets) > 2 else None
     gaps = [b.start_s - a.end_s for a, b in itertools.pairwise(spoken)]
-    ends = [e for e in seen.events if e["type"] == "cycle_end"]
     return {
         "changes": len(scores),
         "announced": count,
@@ -287,13 +289,31 @@ def measure(seen, scores, names):
         "drift_s_per_hour": None if drift is None else round(float(drift), 2),
         "utterances": len(spoken),
         "least_gap_s": round(min(gaps), 3) if gaps else None,
-        "skipped_share": round(sum(e["outcome"] == "skipped" for e in ends) / max(1, len(ends)), 3),
         "delay_s": percentiles([wall - time_s - np.interp(wall, *live) for wall, time_s in shown]),
+        "live_lag_grew_s": round(float(live[1][-1] - live[1][0]), 2),
         "screenshots": len(seen.shots),
         "fps": pictures_per_second(seen),
         "cores": round(seen.cores, 3),
         "display_mb": round(seen.display_bytes / 1e6, 1),
+        "reported": reported(seen.events) | {"offset_difference_s": percentiles(differences)},
     }
+
+
+def told(events, sentence):
+    """Return what the events have for a sentence: the time that it is about, and the offset of its cycle."""
+    text = next((one for one in events if one["type"] == "text" and sentence in one["text"]), None)
+    if text is None:
+        return None, None
+    ends = (one for one in events if one["type"] == "cycle_end" and one["cycle"] == text["cycle"])
+    return text["about_s"], next((end["offset_s"] for end in ends), None)
+
+
+def reported(events):
+    """Return the numbers of `--report`."""
+    ends = [one for one in events if one["type"] == "cycle_end"]
+    pairs = {name: [end[name] for end in ends if end[name] is not None] for name in ("end_to_end_s", "offset_s")}
+    share = round(sum(end["outcome"] == "skipped" for end in ends) / max(1, len(ends)), 3)
+    return {name: percentiles(values) for name, values in pairs.items()} | {"skipped_share": share}
 
 
 def pictures_per_second(seen):

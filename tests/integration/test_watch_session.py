@@ -200,6 +200,14 @@ def test_an_engine_that_is_stuck_in_a_picture_is_replaced(clip):
     ]
 
 
+@pytest.mark.parametrize(("given", "delay_us"), [({}, 1_200_000), ({"watch.stream_delay_init": "5"}, 5_000_000)])
+def test_delay_begins_with_that_of_the_engine(clip, given, delay_us):
+    engine = ScriptedEngine(watch_engines.talks, usual_delay_s=1.2)
+    session = open_watch(str(clip), load_settings(overrides=given, env={}), OpenOptions(muted=True), engine=engine)
+    assert session.commentary.delay_us == delay_us
+    session.close()
+
+
 def test_pictures_are_scaled_for_the_engine(clip):
     engine = ScriptedEngine(watch_engines.talks, max_side=100)
     watched(clip, engine, quick(), until=enough(CycleEnd, 1))
