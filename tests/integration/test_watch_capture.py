@@ -176,6 +176,21 @@ def test_streams(server, path):
     captured.close()
 
 
+def test_pictures_of_8k_are_scaled_and_larger_ones_refused(tmp_path):
+    captured = Captured(make_video(tmp_path / "8k.avi", 1, size=(7680, 4320)), pace="fast")
+    info = captured.capture.open()
+    while captured.capture.advance():
+        pass
+    shown, (seen,) = captured.display.latest(), captured.window.select(1, 1)
+    assert (info.width, info.height) == (7680, 4320)
+    assert max(shown.width, shown.height, *seen.pixels.shape) <= 1920
+    captured.close()
+    larger = make_video(tmp_path / "larger.avi", 1, size=(8208, 4624))
+    with pytest.raises(InputError, match=r"larger\.avi have 8208×4624 pixels") as caught:
+        open_source(str(larger))
+    assert caught.value.hint == "the most is 8192×4608"
+
+
 def test_a_stream_opens_no_files_of_this_machine(server):
     assert open_and_close(str(server.other_file)).seconds == 2
     with pytest.raises((InputError, UpstreamError)):
