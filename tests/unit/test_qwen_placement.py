@@ -72,6 +72,12 @@ def test_too_small_gpus_are_refused_with_a_way_out(machine):
     assert "qwen.device_map=layers" in refused.value.hint
 
 
+def test_a_refusal_names_the_gpus_with_the_most_memory(machine):
+    machine(1_000_000_000, L40S, 2_000_000_000, L40S)
+    with pytest.raises(ConfigError, match=r"cuda:1 needs .*; cuda:3 needs "):
+        placed()
+
+
 def test_slots_that_do_not_fit_are_refused_with_a_number(machine):
     """32 conversations of 16384 tokens on a GPU of 80 GB; the number that is named fits, and one more does not."""
     machine(H100)
@@ -159,4 +165,5 @@ def test_numbers_of_slots_to_choose_from():
     assert slot_numbers(QwenConfig(), cuda=False, most=8) == (0,)
     assert slot_numbers(QwenConfig(slots=3), cuda=False, most=8) == (3,)
     assert slot_numbers(QwenConfig(talker_process=True), cuda=True, most=8) == (0,)
-    assert slot_numbers(QwenConfig(silence_bias=1.0), cuda=True, most=8) == (0,)
+    assert slot_numbers(QwenConfig(silence_bias=1.0, tell="once"), cuda=True, most=2) == (2, 1)
+    assert slot_numbers(QwenConfig(voice="per-segment"), cuda=True, most=8) == (0,)

@@ -55,7 +55,7 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2,
 
     Raises:
         MissingToolError: The extra live is not installed.
-        InputError: A folder lacks a file, or contains another kind of model.
+        InputError: A folder lacks a file, or contains another kind of model, or its weights do not fit its configuration.
         UpstreamError: The hub does not provide the model.
         ConfigError: A device, an attention kernel or memory is missing.
     """
@@ -93,7 +93,14 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2,
     model.code2wav.to(getattr(torch, qwen.vocoder_dtype))
     if adapter is not None:
         merge(model, adapter)
-    check_audio_tower(model, qwen.attn_implementation)
+    try:
+        check_audio_tower(model, qwen.attn_implementation)
+    except (
+        RuntimeError
+    ) as error:  # weights of several number formats, as in a checkpoint that its config does not describe
+        method = quantisation_of(config)
+        stored = "" if method is None else f" (quantised with {method})"
+        raise InputError(f"the weights of {where} do not fit its config.json{stored}: {first_line(error)}") from error
     return LoadedModel(model, tokenizer, placed.slots)
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from sca.config import QwenConfig
 from sca.errors import ConfigError
 from sca.infer.engines.qwen_omni.loading.demand import CONTEXT_BYTES, Demand
-from sca.infer.generation import GenerationOptions
 from sca.textutil import counted
 
 if TYPE_CHECKING:
@@ -150,8 +149,8 @@ def slot_numbers(qwen: QwenConfig, *, cuda: bool, most: int) -> tuple[int, ...]:
     """
     if qwen.slots is not None:
         return (qwen.slots,)
-    usual = GenerationOptions.of(qwen) == GenerationOptions.of(QwenConfig())  # slots have no other ones
-    if not (cuda and usual and qwen.device_map not in LAYERED and not qwen.talker_process):
+    continuous = qwen.voice == "continuous"  # slots have no other voice
+    if not (cuda and continuous and qwen.device_map not in LAYERED and not qwen.talker_process):
         return (0,)
     return most, *(1 << k for k in reversed(range((most - 1).bit_length())))
 
@@ -216,7 +215,7 @@ def _refusal(
     qwen: QwenConfig, candidates: Sequence[Placement], slots: int, demands: Callable[[int], tuple[Demand, Demand]]
 ) -> ConfigError:
     """Return the error of a model that does not fit, with the number of slots that does."""
-    best = candidates[-1]
+    best = next((one for one in candidates if one.thinker != one.talker), candidates[0])
     lines = [
         f"{gpu.name} needs {_needs(share, slots)} but has {gb(gpu.free)} free"
         for gpu, share in best.shares(*demands(slots))

@@ -27,7 +27,22 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["SlotOmni"]
+__all__ = ["SlotOmni", "check_voice"]
+
+
+def check_voice(options: QwenConfig) -> None:
+    """Check that slots have the voice of a session.
+
+    Args:
+        options: The settings of the session.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    if options.voice != "continuous":
+        raise ConfigError(
+            "qwen.voice is per-segment, but the voice of a slot is continuous", hint="set qwen.slots to 0"
+        )
 
 
 class SlotOmni(SlotEngine):
@@ -84,10 +99,7 @@ class SlotOmni(SlotEngine):
             ConfigError: The grid differs from that of the first session, or the prompt is too long.
             ScaError: All slots are in use.
         """
-        if session_config.generation.over(self.qwen).voice != "continuous":
-            raise ConfigError(
-                "qwen.voice is per-segment, but the voice of a slot is continuous", hint="set qwen.slots to 0"
-            )
+        check_voice(session_config.generation.over(self.qwen))
         self.prepare(session_config.grid)
         if not self._free:
             raise ScaError(

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from sca.textutil import counted
+
 __all__ = ["GraphKey", "KeyPlan", "Stage"]
 
 Stage = Literal["thinker", "talker"]
@@ -35,7 +37,7 @@ class GraphKey:
     cells: int
 
     def __str__(self) -> str:
-        return f"{self.stage}, {self.slots} slots, {self.cells} cells"
+        return f"{self.stage}, {counted(self.slots, 'slot')}, {self.cells} cells"
 
 
 class KeyPlan:
