@@ -156,6 +156,26 @@ def test_archive_outside_the_folder(run, fake, media, tmp_path, out):
     }
 
 
+def test_links_of_the_folder_are_not_followed(run, fake, media, tmp_path, out):
+    ok(fake, media, "okVideo0001")
+    assert run("okVideo0001").exit_code == 0
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"of others")
+    name = next(out.glob("*okVideo0001*.webm")).name
+    (out / name).unlink()
+    (out / "archive.txt").unlink()
+    (out / ".incomplete").mkdir(exist_ok=True)
+    (out / ".incomplete" / f"{name}.part").symlink_to(elsewhere)
+    assert run("okVideo0001").exit_code == 0
+    assert elsewhere.read_bytes() == b"of others"
+    (out / "archive.txt").unlink()
+    (out / "archive.txt").symlink_to(tmp_path / "none")
+    refused = run("okVideo0001")
+    assert refused.exit_code == 5
+    assert "archive.txt is a link" in refused.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_existing_file_without_archive_is_checked_not_fetched(run, fake, media, out):
     ok(fake, media, "okVideo0001")
     run("okVideo0001")

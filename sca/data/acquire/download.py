@@ -31,6 +31,7 @@ from sca.data.runs.local import ThreadExecutor
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import ScaError, writing
+from sca.files.atomic import check_no_link
 
 __all__ = ["DownloadDetails", "download"]
 
@@ -89,9 +90,12 @@ def download(
     open_ydl(site).close()  # reports bad cookies and options once and now, not for each video
     with lock_dir(options.folder):
         ledger = ledger_beside(options.folder, "download")
-        listed = Archive(archive or options.folder / "archive.txt")
+        if archive is None:
+            archive = options.folder / "archive.txt"
+            check_no_link(archive)
+        listed = Archive(archive)
         with writing(options.folder):
-            (options.folder / INCOMPLETE).mkdir(exist_ok=True)
+            _make_incomplete(options.folder / INCOMPLETE)
         run = IncrementalRun(ledger, DownloadDetails(ledger=ledger.path), retry_failed=retry_failed, listener=listener)
         downloads = _Downloads(run, listed)
         try:
@@ -113,6 +117,14 @@ class _Skipped:
 
 
 _Result = DownloadedVideo | _Skipped | Failure
+
+
+def _make_incomplete(folder: Path) -> None:
+    """Make the folder of unfinished downloads. Links in it are removed, because yt-dlp would write to where they lead."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_symlink():
+            path.unlink()
 
 
 class _Work:
