@@ -95,15 +95,16 @@ def counted(work: Callable) -> Counter[str]:
     return launches.by_name
 
 
-def step_of(layers: int | None, slots: int, carry: bool = False) -> ChunkStep:
-    """Create a step of the released size on the meta device.
+def step_of(layers: int | None, slots: int, carry: bool = False, config=None) -> ChunkStep:
+    """Create a step on the meta device.
 
     Args:
         layers: The maximum number of layers in each stack; None for all.
         slots: Number of slots.
         carry: `qwen.carry_second_token`.
+        config: The configuration of the model; by default that of the released one.
     """
-    model = skeleton(released_config(layers)).to(torch.bfloat16)
+    model = skeleton(released_config(layers) if config is None else config).to(torch.bfloat16)
     never = torch.zeros(152_064, dtype=torch.bool, device="meta")
     shape = Shape(frames=4, tokens=2, most=2, unused=151_675, layer=0, carry=carry, temperature=0.9, top_k=50)
     with torch.no_grad():
@@ -114,9 +115,9 @@ def parts_of(step: ChunkStep, slots: int) -> dict[str, Callable]:
     """Return the parts of a chunk by name."""
     thinker, talker, meta = step.model.thinker, step.model.talker, torch.device("meta")
     features = torch.empty(slots, 128, 32, device=meta)
-    noise = torch.empty(slots, 4, 16, device=meta)
+    noise = torch.empty(slots, 4, talker.config.num_code_groups, device=meta)
     number = torch.zeros(slots, 1, dtype=torch.long, device=meta)
-    codes = number[..., None].expand(-1, 16, 4)
+    codes = number[..., None].expand(-1, talker.config.num_code_groups, 4)
     text = torch.empty(slots, 1, talker.config.text_config.hidden_size, dtype=torch.bfloat16, device=meta)
 
     def forward(rows: int) -> None:
@@ -150,7 +151,8 @@ def chunk_launches(step: ChunkStep, slots: int) -> dict[str, int]:
         torch.zeros(slots, REPEATED, dtype=torch.long, device="meta"),
     )
     heard = [torch.empty(slots, 128, 32, device="meta"), _numbers(ThinkerState, slots), *text]
-    talking = [_numbers(TalkerState, slots), torch.empty(slots, 4, 16, device="meta"), *step.link()]
+    noise = torch.empty(slots, 4, step.model.talker.config.num_code_groups, device="meta")
+    talking = [_numbers(TalkerState, slots), noise, *step.link()]
     silent = counted(lambda: step.think(heard, SPAN)).total()
     return {"chunk": silent + counted(lambda: step.speak(talking, SPAN)).total(), "chunk of silence": silent}
 

@@ -16,6 +16,9 @@ minutes per chunk.
   Eager, and on a GPU with
   graphs; `alone` is a session without slots, through the library's own forward passes. `fits`: p99 is within the 320
   ms of a chunk.
+* capture: seconds of each key of the CUDA graphs, with its warm-up calls, before the first chunk. Steps with graphs have all
+  keys captured.
+* memory: weights, caches and the card as a whole, against the estimate of the memory check.
 * first audio: from the end of the first chunk of input to its audio, of a new session with the default prompt.
 * bound: the time to read each weight once per forward pass at the measured bandwidth of the device, and its
   multiplications at the measured
@@ -36,13 +39,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import Qwen3OmniMoeForConditionalGeneration
+from typing_extensions import override
 
 from sca.audio.mel import log_mel
 from sca.config import DuplexConfig, QwenConfig
 from sca.infer.engine import SessionConfig
-from sca.infer.engines.qwen_omni.loading.flops import chunk_work, skeleton
+from sca.infer.engines.qwen_omni.loading.demand import CONTEXT_BYTES, demands
+from sca.infer.engines.qwen_omni.loading.flops import chunk_work, parameters, skeleton
 from sca.infer.engines.qwen_omni.loading.load import load_model
+from sca.infer.engines.qwen_omni.loading.memory import workload
+from sca.infer.engines.qwen_omni.loading.model_class import speaking_model
+from sca.infer.engines.qwen_omni.loading.placement import free_gpus
+from sca.infer.engines.qwen_omni.slots.cuda_graphs import CudaGraphs, GraphBackend
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.slots.step import TalkerState, ThinkerState
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
@@ -60,18 +68,25 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def made_on(device, dtype, layers=None):
-    """Create a model of the released size with random weights on `device`; `layers` as in `released_config`."""
+    """Create a model of the released size with random weights, as it is loaded: without the vision tower, vocoder in float32.
+
+    Args:
+        device: Where.
+        dtype: The dtype of the weights.
+        layers: As in `released_config`.
+    """
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            model = Qwen3OmniMoeForConditionalGeneration(released_config(layers)).eval()
+            model = speaking_model()(released_config(layers)).eval()
     finally:
         torch.set_default_dtype(torch.float32)
     with torch.no_grad():
         for name, weight in model.talker.named_parameters():
             if ".experts." in name:  # transformers 5.22 does not initialise them
                 weight.normal_(std=INITIAL_STD)
+    model.code2wav.float()
     return model
 
 
@@ -121,6 +136,8 @@ def parts_of(engine, times, *, graphs):
         TalkerState(active=1, running=1, length=200, position=200, frames=200, vocoder=200),
     )
     columns, talking = (one.split(torch.tensor([one.row()] * b, device=device)) for one in rows)
+    key = engine.runner.keys.key("thinker", b - 1, 256)
+    options, recent = (torch.from_numpy(one).to(device) for one in engine._blank(key)[2:])
     dice = torch.rand(b, GRID.frames_per_chunk, engine.books, device=device)
     first = torch.zeros(b, 1, dtype=torch.long, device=device)
     codes = torch.zeros(b, engine.books, GRID.frames_per_chunk, dtype=torch.long, device=device)
@@ -138,7 +155,7 @@ def parts_of(engine, times, *, graphs):
 
     work = {
         "audio tower": partial(step.encode, features),
-        f"thinker, {3 - engine.shape.carry} forwards": partial(step._think_chunk, heard, columns, 256),
+        f"thinker, {3 - engine.shape.carry} forwards": partial(step._think_chunk, heard, columns, options, recent, 256),
         "talker with code predictor": talker,
         "code predictor alone": predictor,
         "code2wav": partial(step.vocoder.push, codes, active, talking["frames"], talking["vocoder"]),
@@ -179,6 +196,72 @@ def steps_of(engine, sessions, chunks):
         "first_audio_ms": round(found[0], 2),
         "real_time_factor": round(later["p50_ms"] / DEADLINE_MS, 4),
         "fits": later["p99_ms"] <= DEADLINE_MS,
+    }
+
+
+class TimedGraphs(GraphBackend):
+    """Records the seconds of each capture with its warm-up calls, in the order of the keys."""
+
+    def __init__(self, graphs):
+        self._graphs, self.seconds = graphs, []
+
+    @override
+    def warm_up(self, work):
+        self._began = time.perf_counter()
+        self._graphs.warm_up(work)
+
+    @override
+    def capture(self, work):
+        try:
+            return self._graphs.capture(work)
+        finally:
+            self.seconds.append(round(time.perf_counter() - self._began, 3))
+
+    @override
+    def experts(self, dtype):
+        return self._graphs.experts(dtype)
+
+
+def captured_steps(model, tokenizer, qwen, inputs, backend, times=20):
+    """Yield what is measured of `qwen.slots` sessions with all graphs captured, by name.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        qwen: The settings.
+        inputs: Chunks.
+        backend: Captures the graphs.
+        times: Measurements of each part.
+    """
+    graphs = TimedGraphs(backend)
+    engine = SlotOmni(model, tokenizer, qwen, DuplexConfig(), graphs)
+    engine.prepare(GRID)
+    keys = list(engine.runner.keys)
+    yield "capture_s", dict(zip(map(str, keys), graphs.seconds, strict=True))
+    yield "captured", f"{len(engine.runner.captured)} of {len(keys)}"
+    yield "steps", steps_of(engine, qwen.slots, inputs)
+    yield "memory", memory_of(engine)
+    yield "parts_ms", parts_of(engine, times, graphs=engine.device.type == "cuda")
+
+
+def memory_of(engine):
+    """Return the memory of an engine, and the estimate of the memory check, in GB (10^9 bytes)."""
+    model, qwen, device = engine.model, engine.qwen, engine.device
+    gpus = free_gpus(str(device)) if device.type == "cuda" else []
+    load = workload(model.config, qwen, engine.slots, gpus, model.dtype)
+    thinker, talker = demands(skeleton(model.config), qwen, GRID, load, model.dtype)
+    need = thinker + talker
+    weights = sum(one.numel() * one.element_size() for one in model.parameters())
+    estimated = {"weights": need.weights, "caches": need.caches, "work": need.work, "graphs": need.graphs}
+    measured = {"weights": weights, "caches": engine.chunk.held_bytes}
+    if gpus:
+        estimated |= {"cuda": CONTEXT_BYTES, "all": need.least + need.graphs + CONTEXT_BYTES}
+        free, whole = torch.cuda.mem_get_info(device)
+        measured |= {"peak": torch.cuda.max_memory_allocated(device), "reserved": torch.cuda.memory_reserved(device)}
+        measured["all"] = whole - free  # of every process on the card
+    return {
+        name: {part: round(size / 1e9, 4) for part, size in sizes.items()}
+        for name, sizes in (("estimated_gb", estimated), ("measured_gb", measured))
     }
 
 
@@ -252,7 +335,7 @@ def main() -> None:
         if device.type == "cuda"
         else f"cpu, {torch.get_num_threads()} threads",
         "dtype": str(dtype).removeprefix("torch."),
-        "parameters_b": round(sum(parameter.numel() for parameter in model.parameters()) / 1e9, 3),
+        "parameters_b": round(parameters(model) / 1e9, 3),
         "made_in_s": round(time.perf_counter() - began, 1),
         "carry": given.carry,
         "torch": torch.__version__,
@@ -280,14 +363,18 @@ def main() -> None:
             report[name] = found = {"steps": []}
             for sessions in sorted(given.sessions):
                 settings = qwen.model_copy(update={"slots": sessions, "cuda_graphs": graphs})
-                engine = SlotOmni(model, tokenizer, settings, DuplexConfig())
-                steps = steps_of(engine, sessions, inputs)
-                if sessions in (min(given.sessions), max(given.sessions)):
-                    steps["parts_ms"] = parts_of(engine, 20 if device.type == "cuda" else 3, graphs=graphs)
+                if graphs:
+                    steps = dict(captured_steps(model, tokenizer, settings, inputs, CudaGraphs(device)))
+                    steps |= steps.pop("steps")
+                else:
+                    engine = SlotOmni(model, tokenizer, settings, DuplexConfig())
+                    steps = steps_of(engine, sessions, inputs)
+                    if sessions in (min(given.sessions), max(given.sessions)):
+                        steps["parts_ms"] = parts_of(engine, 20 if device.type == "cuda" else 3, graphs=False)
+                    del engine
                 steps["memory_gib"] = memory(device)
                 found["steps"].append(steps)
                 say(f"{name}: {steps}")
-                del engine
             found["most_sessions_that_fit"] = max((s["sessions"] for s in found["steps"] if s["fits"]), default=0)
     print(json.dumps(report))
 

@@ -162,7 +162,7 @@ def _flips(items: list[np.ndarray], expected: list[float]) -> str:
 def v2_rows(bench: Bench) -> dict:
     """v2 in float32: a batch against single answers, and short rows against rows of the whole window."""
     model = bench.v2()
-    items = sounds(16 if bench.on_gpu else 6, 15.0)
+    items = sounds(16 if bench.on_gpu else 3, 15.0)
     together = model.batch(items, len(items))
     alone = np.array([model(item) for item in items])
     model.lengths = (V2_SAMPLES,)
@@ -314,10 +314,11 @@ class Check:
 
     run: Callable[[Bench], dict]
     gpu_only: bool = False
+    named: str = ""
 
     @property
     def name(self) -> str:
-        return self.run.__name__
+        return self.named or self.run.__name__
 
     @property
     def text(self) -> str:
@@ -335,6 +336,25 @@ CHECKS = [
     Check(memory, gpu_only=True),
     Check(compiled, gpu_only=True),
 ]
+
+
+def run_checks(bench: Bench, checks: list[Check]) -> tuple[dict, list[str]]:
+    """Run checks, print their results, and return them with the names of those that failed."""
+    results, failed = {}, []
+    for check in checks:
+        name = check.name
+        if check.gpu_only and not bench.on_gpu:
+            results[name] = "only on a GPU"
+            continue
+        began = time.perf_counter()
+        try:
+            results[name] = check.run(bench)
+        except Exception as error:  # noqa: BLE001 - reported, and the other checks are run
+            traceback.print_exc()
+            results[name] = {"failed": f"{type(error).__name__}: {error}"}
+            failed.append(name)
+        print(f"{name:22} {time.perf_counter() - began:6.1f} s  {json.dumps(results[name])}", flush=True)
+    return results, failed
 
 
 def run_all(device: str, extra: Callable[[], dict]) -> None:
@@ -356,23 +376,9 @@ def run_all(device: str, extra: Callable[[], dict]) -> None:
         print(f"  {'server':22} A real server on {device} under load.")
         print(json.dumps({"bench": "turn", "device": device, "ran": False, "checks": [c.name for c in CHECKS]}))
         return
-    bench, results, failed = Bench(device), {}, []
     print(f"{device}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-    last = Check(lambda bench: extra())
     started = time.perf_counter()
-    for check in [*CHECKS, last]:
-        name = "server" if check is last else check.name
-        if check.gpu_only and not bench.on_gpu:
-            results[name] = "only on a GPU"
-            continue
-        began = time.perf_counter()
-        try:
-            results[name] = check.run(bench)
-        except Exception as error:  # noqa: BLE001 - reported, and the other checks are run
-            traceback.print_exc()
-            results[name] = {"failed": f"{type(error).__name__}: {error}"}
-            failed.append(name)
-        print(f"{name:22} {time.perf_counter() - began:6.1f} s  {json.dumps(results[name])}", flush=True)
+    results, failed = run_checks(Bench(device), [*CHECKS, Check(lambda bench: extra(), named="server")])
     document = {"bench": "turn", "device": device, "ran": True, "failed": failed, **results}
     print(json.dumps({**document, "took_s": round(time.perf_counter() - started, 1)}))
     if failed:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
-__all__ = ["Placed", "place"]
+__all__ = ["Placed", "place", "workload"]
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def place(config: PretrainedConfig, qwen: QwenConfig, grid: Grid, text_tokens: i
     numbers = slot_numbers(qwen, cuda=bool(gpus), most=min(sessions, bound))
 
     def needed(slots: int) -> tuple[Demand, Demand]:
-        return demands(model, qwen, grid, _workload(config, qwen, slots, gpus, dtype), dtype, stored)
+        return demands(model, qwen, grid, workload(config, qwen, slots, gpus, dtype), dtype, stored)
 
     if gpus and qwen.device_map not in LAYERED:
         placement = choose_placement(qwen, gpus, numbers, needed)
@@ -102,8 +102,16 @@ def _stored(config: PretrainedConfig, qwen: QwenConfig, gpus: list[Gpu]) -> dict
     return stored_bytes(qwen.model_id, qwen.model_revision)
 
 
-def _workload(config: PretrainedConfig, qwen: QwenConfig, slots: int, gpus: list[Gpu], dtype: torch.dtype) -> Workload:
-    """Return what runs, with the keys of the graphs."""
+def workload(config: PretrainedConfig, qwen: QwenConfig, slots: int, gpus: list[Gpu], dtype: torch.dtype) -> Workload:
+    """Return what runs, with the keys of the graphs.
+
+    Args:
+        config: The configuration of the model.
+        qwen: The settings.
+        slots: Number of slots.
+        gpus: The GPUs of the model.
+        dtype: The dtype of the weights.
+    """
     if not (slots and gpus and qwen.cuda_graphs):
         return Workload(slots)
     thinker, talker = (
