@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 import shlex
 import subprocess
 import unicodedata
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from sca.distribution import program
 
-__all__ = ["command_line", "counted", "did_you_mean", "first_line", "json_text", "one_line", "printable"]
+__all__ = ["command_line", "counted", "did_you_mean", "first_line", "json_text", "one_line", "printable", "whole_word"]
 
 _CONTROL_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _JOINERS = "\u200c\u200d"  # they join or separate the letters of a word, and move nothing
@@ -102,3 +103,10 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: floa
     """
     near = difflib.get_close_matches(name, list(known), most, cutoff)
     return f"did you mean {' or '.join(near)}? " if near else ""
+
+
+def whole_word(word: str) -> str:
+    """Return a pattern of a regular expression for a word or words that are not a part of a longer one."""
+    start = r"\b" if word[0].isalnum() else ""
+    end = r"\b" if word[-1].isalnum() else ""
+    return f"{start}{re.escape(word)}{end}"

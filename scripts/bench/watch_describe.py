@@ -24,7 +24,7 @@ import av
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sca.config import Settings
+from sca.config import Settings, VisionConfig
 from sca.watch.engines.base import TextPiece, WatchRequest
 from sca.watch.engines.describe.phrases import score_sentence
 from sca.watch.engines.registry import load_watch_engine
@@ -111,7 +111,7 @@ def main():
     parser.add_argument("--crf", type=int, default=23)
     parser.add_argument("--teams", nargs=2, default=["ARS", "CHE"])
     options = parser.parse_args()
-    settings = Settings()
+    settings = Settings(vision=VisionConfig(home="Home", away="Away"))
     engine = load_watch_engine("describe", settings)
     names, fps = (settings.vision.home, settings.vision.away), engine.info.sample_fps
     scores = changes()

@@ -18,7 +18,7 @@ SIZE = (640, 360)
 
 @pytest.fixture(scope="module")
 def describe():
-    return load_watch_engine("describe", Settings(vision=VisionConfig(home="Arsenal", away="Chelsea")))
+    return load_watch_engine("describe", Settings(vision=VisionConfig(home="Arsenal")))
 
 
 class TestDescribeWithText(WatchContract):
@@ -28,10 +28,12 @@ class TestDescribeWithText(WatchContract):
 
 
 def test_scores_are_announced_and_clocks_are_not(describe):
+    """One team has its name from the settings, the other one from the profile."""
     scores = [Score(1.4, 1, 0), Score(2.4, 1, 1)]
     pictures = list(scoreboard_pictures(scores, seconds=3.2, fps=5, size=SIZE))
     session = describe.open()
-    pieces = [p for p in run(session, frames_of(pictures)) if isinstance(p, TextPiece)]
+    answers = run(session, frames_of(pictures), names={"CHE": "Chelsea"})
+    pieces = [p for p in answers if isinstance(p, TextPiece)]
     said = [(p.text, p.about_us) for p in pieces if "Score" in p.text]
     assert said == [("Score: Arsenal one, Chelsea zero.", 1_400_000), ("Score: Arsenal one, Chelsea one.", 2_400_000)]
     assert not any("sixty" in p.text for p in pieces)

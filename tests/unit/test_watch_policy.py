@@ -201,10 +201,11 @@ def test_density(change, chars, most, density):
 
 
 def test_the_last_answer_and_the_prompts_are_handed_over():
-    rules = Rules(system="You comment.", instruction="Comment.", max_tokens=40)
+    rules = Rules(system="You comment.", instruction="Comment.", max_tokens=40, names={"ARS": "Arsenal"})
     one, two = World(rules, talks).run(12).of(Ask)[:2]
     assert (one.request.last_answer, two.request.last_answer) == ("", sentence(0))
     assert (one.request.system, one.request.instruction, one.request.max_tokens) == ("You comment.", "Comment.", 40)
+    assert two.request.names == {"ARS": "Arsenal"}
 
 
 def test_names_of_the_profile_are_part_of_the_prompt():
@@ -214,6 +215,7 @@ def test_names_of_the_profile_are_part_of_the_prompt():
     )
     assert rules.system == "You comment.\nNames on the screen: ARS is Arsenal; CHE is Chelsea."
     assert (rules.delay_us, rules.delay_alpha, rules.pause_us, rules.max_tokens) == (1_500_000, 0.2, US, 150)
+    assert rules.names == profile.names
     assert not rules.delegates, "the engine has no questions"
 
 

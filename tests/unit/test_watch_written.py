@@ -163,9 +163,10 @@ def frames(rows):
     return made
 
 
-def watch(texts, rows):
+def watch(texts, rows, names=None, vision=VisionConfig(home="Reds", away="Blues")):  # noqa: B008
     reader = ScriptedReader(texts, BOXES)
-    written = WrittenWatch(reader, VisionConfig(home="Reds", away="Blues"))
+    written = WrittenWatch(reader, vision)
+    written.names = names or {}
     return [(r.text, r.about_us) for f in frames(rows) for r in written.see(f, had_cut=False)], reader
 
 
@@ -175,6 +176,27 @@ SCORES = [None, "RED 0-0 BLU", "RED 1-0 BLU", "RED 7-0 BLU", "A quiet street", "
 def test_score_has_the_names_and_its_first_picture():
     said, _ = watch(SCORES, [(1,)] * 10 + [(2,)] * 10)
     assert said == [("Score: Reds one, Blues zero.", 10 * STEP_US)]
+
+
+NAMES = {"RED": "Redtown", "BLU": "Blue City", "RED BLU": "both"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "vision", "said"),
+    [
+        (SCORES[:3], {}, "Score: Redtown one, Blue City zero."),
+        (SCORES[:3], {"away": "Blues"}, "Score: Redtown one, Blues zero."),
+        ([None, "REDS 0-0 blu", "REDS 1-0 blu"], {}, "Score: Home one, Blue City zero."),
+        ([None, "0-0", "1-0", "BLU 67'"], {}, "Score: Home one, Blue City zero."),
+        ([None, "RED 0-0", "RED 1-0", "RED fans, BLU fans"], {}, "Score: Redtown one, Redtown zero."),
+    ],
+    ids=["both", "one setting", "a part of a word is no name", "in another place", "nearest"],
+)
+def test_score_has_the_names_of_the_profile(texts, vision, said):
+    """The names that are written left and right of the score, for teams that the settings do not name."""
+    other = len(texts) - 1 if len(texts) > 3 else 0
+    heard, _ = watch(texts, [(1, other)] * 10 + [(2, other)] * 10, NAMES, VisionConfig(**vision))
+    assert [text for text, _ in heard if text.startswith("Score")] == [said]
 
 
 def test_one_wrong_picture_is_outvoted():

@@ -21,11 +21,17 @@ class VisionConfig(Section):
         description="Let the engine describe read the text in the picture, with rapidocr of the extra watch; auto: if it is "
         "installed.",
     )
-    home: Annotated[str, Flag("--home", "NAME")] = Field(
-        "Home", min_length=1, max_length=100, description="Spoken name of the team on the left of the scoreboard."
+    home: Annotated[str | None, Flag("--home", "NAME")] = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Spoken name of the team on the left of the scoreboard. Not set: as the profile names it, else Home.",
     )
-    away: Annotated[str, Flag("--away", "NAME")] = Field(
-        "Away", min_length=1, max_length=100, description="Spoken name of the team on the right of the scoreboard."
+    away: Annotated[str | None, Flag("--away", "NAME")] = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Spoken name of the team on the right of the scoreboard. Not set: as the profile names it, else Away.",
     )
     score_step: int = Field(
         3, ge=1, le=100, description="The most points that a score rises by at once. Other changes need more proof."

@@ -4,7 +4,7 @@ An engine opens one session for each video. The session gets one request a cycle
 session come from one worker thread, except `cancel`, which may come from any thread at any time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -72,6 +72,7 @@ class WatchRequest:
         last_answer: The last answer, not to be repeated; empty for none.
         findings: Answers to earlier questions (`Question`) that are new.
         max_tokens: The most tokens of the answer.
+        names: Names as they are written on the screen, such as `ARS`, and as they are spoken.
     """
 
     cycle: int
@@ -82,6 +83,7 @@ class WatchRequest:
     last_answer: str = ""
     findings: tuple[str, ...] = ()
     max_tokens: int = 150
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

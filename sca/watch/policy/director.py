@@ -174,6 +174,7 @@ class Director:
             last_answer=self._last_text,
             findings=tuple(self._findings),
             max_tokens=self._rules.max_tokens,
+            names=self._rules.names,
         )
         self._cycle += 1
         recent = self._last_text if now_us - self._last_text_us <= self._rules.repeat_us else ""

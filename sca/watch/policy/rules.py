@@ -1,6 +1,7 @@
 """What the director is given at the start, and what it asks the session to do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sca.config import WatchConfig
@@ -52,6 +53,7 @@ class Rules:
         delegates: Whether another model answers the questions of the engine.
         frames: The most pictures of a cycle.
         stride: Every how many of the held pictures one is used.
+        names: Names as they are written on the screen, and as they are spoken.
     """
 
     interval_us: int = 1_000_000
@@ -74,6 +76,7 @@ class Rules:
     delegates: bool = False
     frames: int = 4
     stride: int = 2
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def rules_of(
@@ -108,6 +111,7 @@ def rules_of(
         delegates=delegates and engine.asks,
         frames=watch.frames_per_inference,
         stride=watch.frame_stride,
+        names=profile.names,
     )
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from sca.textutil import whole_word
 from sca.watch.profiles.model import Profile
 
 __all__ = ["SpokenText"]
@@ -23,7 +24,7 @@ class SpokenText:
     def __init__(self, profile: Profile) -> None:
         self._clock = profile.clock
         self._words = {**profile.names, **profile.spoken}
-        parts = [_bounded(word) for word in sorted(self._words, key=len, reverse=True)]
+        parts = [whole_word(word) for word in sorted(self._words, key=len, reverse=True)]
         parts += [_CLOCK] if profile.clock is not None else []
         parts += [_SCORE] if profile.scores else []
         self._pattern = re.compile("|".join(parts)) if parts else None
@@ -66,10 +67,3 @@ class SpokenText:
         if self._clock == "match":
             return f"minute {first}" if second == 0 else f"minute {first}, {second} seconds"
         return f"{first} o'clock" if second == 0 and first <= _TWELVE else f"{first} {second:02d}"
-
-
-def _bounded(word: str) -> str:
-    """Return a pattern for a word that is not a part of another one."""
-    start = r"\b" if word[0].isalnum() else ""
-    end = r"\b" if word[-1].isalnum() else ""
-    return f"{start}{re.escape(word)}{end}"

@@ -98,6 +98,8 @@ class _DescribeSession(WatchSession):
     def answer(self, request: WatchRequest) -> Iterator[Piece]:
         self._require_open()
         self._is_cancelled = False
+        if self._written is not None:
+            self._written.names = request.names
         for frame in request.frames:
             self.see(frame)
         for number, remark in enumerate(self._remarks.take(_SENTENCES[request.density])):

@@ -151,6 +151,18 @@ class TextRegions:
             readings += self._read(frame, [one for one in self._regions if one.reference is None])
         return readings
 
+    def beside(self, region: Region) -> tuple[str, str]:
+        """Return the texts on the left and on the right in the row of a place, from left to right; empty without any."""
+        middle = (region.box.top + region.box.bottom) / 2
+        row = [one for one in self._regions if one is not region and one.box.top < middle < one.box.bottom]
+        row.sort(key=lambda one: one.box.left)
+        sides = [one.box.left >= region.box.left for one in row]
+        left, right = (
+            " ".join(one.text for one, is_right in zip(row, sides, strict=True) if one.text and is_right is side)
+            for side in (False, True)
+        )
+        return left, right
+
     def _plan(self, at_us: int, idle_us: int) -> None:
         self._search_at_us, self._idle_us = min(self._search_at_us, at_us), idle_us
 

@@ -9,7 +9,7 @@ believed if it stays for 4 s; then the new score is the one to compare with.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sca.watch.engines.describe.phrases import DASHES
@@ -35,11 +35,15 @@ class Pair:
         first: The first number.
         second: The second number.
         is_ambiguous: Whether they may be minutes and seconds.
+        before: The text on their left.
+        after: The text on their right.
     """
 
     first: int
     second: int
     is_ambiguous: bool
+    before: str = field(default="", compare=False)
+    after: str = field(default="", compare=False)
 
 
 def parse_pair(text: str) -> Pair | None:
@@ -57,7 +61,7 @@ def parse_pair(text: str) -> Pair | None:
             continue
         first, second = (found[part].translate(_AS_DIGITS) for part in (1, 3))
         may_be_clock = found[2] == ":" and len(second) == 2 and int(second) < 60
-        pair = Pair(int(first), int(second), may_be_clock)
+        pair = Pair(int(first), int(second), may_be_clock, text[: found.start()], text[found.end() :])
         if not may_be_clock:
             return pair
         if len(first) <= 3 and ambiguous is None:

@@ -1,13 +1,16 @@
 """The text in the pictures of a video, as sentences: new scores, new texts. Clocks are recognized and not reported."""
 
+import re
+from collections.abc import Mapping
 from difflib import SequenceMatcher
 
 from sca.config import VisionConfig
+from sca.textutil import whole_word
 from sca.watch.engines.describe.ocr import TextReader
 from sca.watch.engines.describe.phrases import score_sentence, spoken
 from sca.watch.engines.describe.regions import Reading, Region, TextRegions
 from sca.watch.engines.describe.remarks import Remark
-from sca.watch.engines.describe.scoreboard import ScoreTrack, parse_pair
+from sca.watch.engines.describe.scoreboard import Pair, ScoreTrack, parse_pair
 from sca.watch.frames import VideoFrame
 
 __all__ = ["WrittenWatch"]
@@ -24,10 +27,14 @@ class WrittenWatch:
     Args:
         reader: Finds and reads text.
         vision: The names of the teams, and the most points at once.
+
+    Attributes:
+        names: Names as they are written, such as `ARS`, and as they are spoken, for teams without a name in `vision`.
     """
 
     def __init__(self, reader: TextReader, vision: VisionConfig) -> None:
         self._regions, self._vision = TextRegions(reader), vision
+        self.names: Mapping[str, str] = {}
         self._scores: dict[Region, ScoreTrack] = {}
         self._told: list[tuple[str, int]] = []
 
@@ -52,9 +59,23 @@ class WrittenWatch:
             change = track.read(pair, reading.first_us, reading.now_us)
             region.is_important, region.needs_reading = not track.is_clock, track.needs_reading
             if change is not None:
-                names = (self._vision.home, self._vision.away)
+                names = self._teams(region, pair)
                 remarks.append(Remark("score", score_sentence(change.home, change.away, names), change.about_us))
         return remarks + self._texts(lines)
+
+    def _teams(self, region: Region, pair: Pair) -> tuple[str, str]:
+        """Return the spoken names of the teams: the settings, else what is written next to the score."""
+        left, right = self._regions.beside(region)
+        home, away = self._names_in(f"{left} {pair.before}"), self._names_in(f"{pair.after} {right}")
+        return self._vision.home or (home or ["Home"])[-1], self._vision.away or (away or ["Away"])[0]
+
+    def _names_in(self, text: str) -> list[str]:
+        """Return the spoken names in a text, in its order."""
+        if not self.names:
+            return []
+        spoken_of = {written.casefold(): meant for written, meant in self.names.items()}
+        pattern = "|".join(whole_word(written) for written in sorted(self.names, key=len, reverse=True))
+        return [spoken_of.get(found[0].casefold(), found[0]) for found in re.finditer(pattern, text, re.IGNORECASE)]
 
     def _texts(self, readings: list[Reading]) -> list[Remark]:
         new = [one for one in readings if one.region not in self._scores and self._is_new(one)]
