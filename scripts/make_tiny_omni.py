@@ -48,30 +48,34 @@ CODEC_IDS = {
 SPEAKERS = {"chelsie": 2301, "ethan": 2302, "aiden": 2303}
 
 
-def tiny_config(*, books: int = 16) -> Qwen3OmniMoeConfig:
+def tiny_config(*, books: int = 16, vocoder_width: int = 64) -> Qwen3OmniMoeConfig:
     """Return the released model's configuration with small sizes. Ids, rates and the vocoder's window are the released ones.
 
     Args:
         books: Codebooks, that is codes per frame. The time of a chunk depends mostly on this number.
+        vocoder_width: Channels of the first convolution of the vocoder, a multiple of 16.
     """
     return Qwen3OmniMoeConfig(
         thinker_config=tiny_thinker(),
         talker_config=_talker(books),
-        code2wav_config=_code2wav(books),
+        code2wav_config=_code2wav(books, vocoder_width),
         enable_audio_output=True,
     )
 
 
-def build(seed: int = 0, *, books: int = 16) -> Qwen3OmniMoeForConditionalGeneration:
+def build(seed: int = 0, *, books: int = 16, vocoder_width: int = 64) -> Qwen3OmniMoeForConditionalGeneration:
     """Build the model in evaluation mode, float32 on the CPU. The global generator is not used.
 
     Args:
         seed: Determines the weights.
         books: Codebooks, see `tiny_config`.
+        vocoder_width: Channels of the vocoder, see `tiny_config`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen3OmniMoeForConditionalGeneration(tiny_config(books=books)).eval().float()
+        model = (
+            Qwen3OmniMoeForConditionalGeneration(tiny_config(books=books, vocoder_width=vocoder_width)).eval().float()
+        )
         # transformers 5.22 does not initialise the talker's experts if the class is not loaded from files.
         for name, weight in model.talker.named_parameters():
             if ".experts." in name:
@@ -162,7 +166,7 @@ def _talker(books: int) -> dict[str, Any]:
     }
 
 
-def _code2wav(books: int) -> dict[str, Any]:
+def _code2wav(books: int, width: int) -> dict[str, Any]:
     return {
         "codebook_size": 2048,
         "hidden_size": 32,
@@ -172,7 +176,7 @@ def _code2wav(books: int) -> dict[str, Any]:
         "num_key_value_heads": 4,
         "num_quantizers": books,
         "sliding_window": 72,
-        "decoder_dim": 64,
+        "decoder_dim": width,
         "upsample_rates": [8, 5, 4, 3],
         "upsampling_ratios": [2, 2],
         "max_position_embeddings": 8000,

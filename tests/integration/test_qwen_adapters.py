@@ -122,6 +122,34 @@ def test_ranks_and_alphas_by_names_of_transformers_4(tmp_path):
     proved(model, pairs, scale)
 
 
+def test_dora_changes_directions_and_sets_norms(tmp_path):
+    """The norm of each row is the trained magnitude (arXiv 2402.09353, equation 5); in names of transformers 4."""
+    names = BOTH[::3]
+    norms = {name: torch.linspace(0.5, 2, len(weight_of(built(), name))) for name in names}
+    trained = {f"{PREFIX}{name}.lora_magnitude_vector": norm for name, norm in norms.items()}
+    pairs = saved(tmp_path, names, trained, target_modules=REGEX, use_dora=True, lora_alpha=4)
+    model, expected = fresh(), fresh()
+    merge(model, tmp_path)
+    with torch.no_grad():
+        for name, (a, b) in pairs.items():
+            weight = weight_of(expected, name)
+            direction = torch.nn.functional.normalize(weight + 4 / 2 * (b @ a), dim=1)
+            weight.copy_(norms[name][:, None] * direction)
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight, expected.get_parameter(name), rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_dora_of_single_experts_is_refused(tmp_path):
+    one = "thinker.model.layers.0.mlp.experts.1.up_proj"
+    saved(
+        tmp_path, [one], {f"{PREFIX}{one}.lora_magnitude_vector": torch.ones(32)}, target_modules=LEAVES, use_dora=True
+    )
+    with pytest.raises(
+        InputError, match=r"1 of its weights do not exist in it: .*experts\.1\.up_proj\.lora_magnitude_vector"
+    ):
+        merge(fresh(), tmp_path)
+
+
 def test_modules_to_save_replace_or_are_named(tmp_path, caplog):
     """`speaker_projection` is a module of the trainer, which the model does not have."""
     head = "talker.code_predictor.lm_head.0.weight"
