@@ -53,12 +53,26 @@ def in_process(run: Callable[[], T], limit_s: float = 120) -> T:
     return result
 
 
+_whole = [0]
+_is_registered: list[bool] = []
+
+
 def register(whole: int = 0) -> FakeTensorMode:
-    """Register the device type `gpu` in this process, and return the mode in which its tensors are created.
+    """Register the device type `gpu` in this process, and return a mode in which its tensors are created.
+
+    Modes share what torch remembers of operations, so a second model in a process is cheaper than the first one.
 
     Args:
         whole: The whole numbers in arrays that are made of tensors; other numbers are 0.
     """
+    _whole[0] = whole
+    if not _is_registered:
+        _is_registered.append(True)
+        _register()
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def _register() -> None:
     backend_registration._setup_privateuseone_for_python_backend("gpu")
     tensor, from_numpy = torch.tensor, torch.from_numpy
 
@@ -72,12 +86,11 @@ def register(whole: int = 0) -> FakeTensorMode:
         return torch.empty(out.shape, dtype=out.dtype)
 
     def array(self):
-        number = 0 if self.is_floating_point() else whole
+        number = 0 if self.is_floating_point() else _whole[0]
         return np.full(self.shape, number, str(self.dtype).removeprefix("torch."))
 
     # The mode keeps the numbers of lists and arrays, and would compute with them on the device.
     torch.tensor, torch.from_numpy, torch.Tensor.numpy = made, shaped, array
-    return FakeTensorMode(allow_non_fake_inputs=True)
 
 
 def place(mode: FakeTensorMode, model: torch.nn.Module, devices: Mapping[str, str]) -> torch.nn.Module:

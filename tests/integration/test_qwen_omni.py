@@ -252,7 +252,7 @@ class TestContract(OmniContract):
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls):
-        return engine_of(build(books=4))
+        return engine_of(build(books=3, vocoder_width=16))
 
 
 @pytest.fixture(scope="module")
