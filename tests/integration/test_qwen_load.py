@@ -15,11 +15,10 @@ import torch
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 
-from sca.config import QwenConfig, Settings
+from sca.config import QwenConfig
 from sca.config.sections.qwen import DEFAULT_MODEL
 from sca.distribution import install_extra, install_packages
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
-from sca.infer.engines.qwen_omni import factory
 from sca.infer.engines.qwen_omni.loading import load, quantised, requirements
 from sca.infer.engines.qwen_omni.loading.adapter import check_adapter, merge
 from sca.infer.engines.qwen_omni.loading.flops import ChunkWork, chunk_work, parameters, skeleton
@@ -259,12 +258,6 @@ def test_refuses_weights_that_are_not_quantised_as_configured(tiny_omni, tmp_pat
     folder = linked(tiny_omni, tmp_path / "model", config=lambda one: one.update(quantization_config=settings))
     with pytest.raises(InputError, match=r"do not fit its config.json \(quantised with fp8\): "):
         load_model(config_of(folder, torch_dtype="bfloat16"))
-
-
-def test_slots_without_their_voice_are_refused_before_loading():
-    qwen = QwenConfig(model_id="absent", slots=2, voice="per-segment")
-    with pytest.raises(ConfigError, match="voice of a slot is continuous"):
-        factory.load(Settings(qwen=qwen))
 
 
 # Adapters

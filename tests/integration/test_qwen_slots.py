@@ -1,6 +1,7 @@
 """Qwen3-Omni in fixed shapes: slots equal separate sessions in any combination, and a chunk does not synchronise."""
 
 import copy
+import dataclasses
 import gc
 
 import numpy as np
@@ -19,6 +20,7 @@ from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.sampling import REPEATED, TEXT_OPTIONS
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
+from sca.infer.engines.qwen_omni.streaming.voice import VoicePhase
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
 from sca.infer.generation import GenerationOptions
 from sca.units import Grid
@@ -523,8 +525,38 @@ def test_slots_follow_every_option_as_streams(model, tokenizer, heard, carry):
     assert len({str(tokens) for tokens in said}) == 3
 
 
-def test_a_slot_has_a_continuous_voice_only(model, tokenizer):
+def test_slots_end_segments_as_streams(model, tokenizer, heard):
+    """Turns of two chunks at most; in one of seven frames in which it may, the talker chooses its end token."""
+    duplex = DuplexConfig(hold_id=151_647, start_id=151_648, stop_id=151_649)
+    segments = GenerationOptions(voice="per-segment", max_turn_s=0.64, turn_pause_s=0.64, text_temperature=1)
+    chosen = [segments, GenerationOptions(voice="continuous"), dataclasses.replace(segments, tell="once")]
+    end, ended = model.talker.config.codec_eos_token_id, []
+
+    def often_end(_module, inputs, logits):
+        logits[..., end] = torch.where((1000 * inputs[0].sum(-1)).cos() > 0.9, 100, -100)
+        return logits
+
+    hook = model.talker.codec_head.register_forward_hook(often_end)
+    try:
+        plain = engine_of(model, tokenizer, duplex=duplex)
+        engine = engine_of(model, tokenizer, slots=3, duplex=duplex, voice="per-segment")
+        configs = [SessionConfig(prompt="Be brief.", generation=one) for one in chosen]
+        alone, slots = [plain.open(one) for one in configs], [engine.open(one) for one in configs]
+        for n, one in enumerate(heard[:12]):
+            for i, (frames, session) in enumerate(zip(engine.step_batch(slots, [one] * 3), alone, strict=True)):
+                same(frames, session.step(one))
+                if i != 1:
+                    ended.append(VoicePhase(session.voice._phase))
+            if n == 9:
+                for session in (*slots, *alone):
+                    session.interrupt(5)
+    finally:
+        hook.remove()
+    assert set(ended) == set(VoicePhase)
+
+
+def test_a_continuous_engine_refuses_segments_in_slots(model, tokenizer):
     engine = engine_of(model, tokenizer, slots=1)
-    with pytest.raises(ConfigError, match=r"qwen\.voice is per-segment"):
+    with pytest.raises(ConfigError, match=r"the slots of the engine are continuous"):
         engine.open(SessionConfig(generation=GenerationOptions(voice="per-segment")))
     assert engine.open(BRIEF)

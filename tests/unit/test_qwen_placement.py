@@ -166,4 +166,4 @@ def test_numbers_of_slots_to_choose_from():
     assert slot_numbers(QwenConfig(slots=3), cuda=False, most=8) == (3,)
     assert slot_numbers(QwenConfig(talker_process=True), cuda=True, most=8) == (0,)
     assert slot_numbers(QwenConfig(silence_bias=1.0, tell="once"), cuda=True, most=2) == (2, 1)
-    assert slot_numbers(QwenConfig(voice="per-segment"), cuda=True, most=8) == (0,)
+    assert slot_numbers(QwenConfig(voice="per-segment"), cuda=True, most=2) == (2, 1)

@@ -83,7 +83,7 @@ class QwenConfig(Section):
         le=256,
         description="Number of sessions that are stepped together in caches of fixed size, on a GPU as CUDA graphs. "
         "0: each session alone. Not set: on an NVIDIA GPU 1, for sca serve as many as fit and keep real time, at most 8; 0 "
-        "elsewhere, with talker_process, with voice per-segment, and with a split layer by layer.",
+        "elsewhere, with talker_process, and with a split layer by layer.",
     )
     cuda_graphs: bool = Field(True, description="Run slots on an NVIDIA GPU as CUDA graphs.")
     talker_process: bool = Field(

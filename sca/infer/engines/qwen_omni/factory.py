@@ -6,7 +6,7 @@ from pathlib import Path
 from sca.config import Settings
 from sca.config.trained_format import FORMAT_FILE, check_trained_format, read_trained_format
 from sca.infer.engines.qwen_omni.loading.load import load_model
-from sca.infer.engines.qwen_omni.slots.engine import SlotOmni, check_voice
+from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.two_process import TwoProcessOmni
 
@@ -31,8 +31,6 @@ def load(settings: Settings, sessions: int = 1) -> QwenOmni:
     """
     _check_format(settings)
     qwen = settings.qwen
-    if qwen.slots:
-        check_voice(qwen)
     loaded = load_model(qwen, settings.grid, settings.duplex.tokens_per_chunk, sessions)
     model, tokenizer = loaded.model, loaded.tokenizer
     if qwen.talker_process:

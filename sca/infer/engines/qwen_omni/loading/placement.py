@@ -149,8 +149,7 @@ def slot_numbers(qwen: QwenConfig, *, cuda: bool, most: int) -> tuple[int, ...]:
     """
     if qwen.slots is not None:
         return (qwen.slots,)
-    continuous = qwen.voice == "continuous"  # slots have no other voice
-    if not (cuda and continuous and qwen.device_map not in LAYERED and not qwen.talker_process):
+    if not (cuda and qwen.device_map not in LAYERED and not qwen.talker_process):
         return (0,)
     return most, *(1 << k for k in reversed(range((most - 1).bit_length())))
 

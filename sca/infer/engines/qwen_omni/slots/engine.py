@@ -27,22 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["SlotOmni", "check_voice"]
-
-
-def check_voice(options: QwenConfig) -> None:
-    """Check that slots have the voice of a session.
-
-    Args:
-        options: The settings of the session.
-
-    Raises:
-        ConfigError: They do not.
-    """
-    if options.voice != "continuous":
-        raise ConfigError(
-            "qwen.voice is per-segment, but the voice of a slot is continuous", hint="set qwen.slots to 0"
-        )
+__all__ = ["SlotOmni"]
 
 
 class SlotOmni(SlotEngine):
@@ -99,7 +84,11 @@ class SlotOmni(SlotEngine):
             ConfigError: The grid differs from that of the first session, or the prompt is too long.
             ScaError: All slots are in use.
         """
-        check_voice(session_config.generation.over(self.qwen))
+        if session_config.generation.over(self.qwen).voice != "continuous" and self.qwen.voice == "continuous":
+            raise ConfigError(
+                "a session asks for the voice per-segment, but the slots of the engine are continuous",
+                hint="set qwen.voice to per-segment for the engine; a session can still select continuous",
+            )
         self.prepare(session_config.grid)
         if not self._free:
             raise ScaError(
@@ -151,6 +140,7 @@ class SlotOmni(SlotEngine):
             carry=qwen.carry_second_token,
             temperature=qwen.talker_temperature,
             top_k=qwen.talker_top_k,
+            segments=qwen.voice == "per-segment",
         )
         experts = None if self._graphs is None else self._graphs.experts(self.model.dtype)
         if experts is not None:
@@ -202,21 +192,23 @@ class SlotOmni(SlotEngine):
     ) -> tuple[np.ndarray, Tensor, np.ndarray | None]:
         """Run a chunk; return answers, hidden states and waves of the slots.
 
-        If a voice runs already, both stages are run one after the other, and the host waits once, at the end. Otherwise it
-        waits for the answers, and runs the stage of the talker only if one of them is not silence.
+        If a voice runs already and no segment may begin, both stages are run one after the other, and the host waits once,
+        at the end. Otherwise it waits for the answers, and runs the stage of the talker only if one of them needs a voice.
         """
         ahead = self.shape.frames + self.shape.tokens
         cells = max(one.thinker_state().length for one in sessions.values()) + ahead
         key = self.runner.keys.key("thinker", max(sessions), cells)
         hidden = self.runner.think(key, self._thinker_inputs(key, sessions, features))
-        speakers = sessions
-        if not any(one.gate.running for one in sessions.values()):
+        speakers, known = sessions, dict[int, list[int]]()
+        every = sessions.values()
+        if any(one.awaits_answer for one in every) or not any(one.runs_anyway for one in every):
             answers, _ = self.runner.read()
-            speakers = {slot: one for slot, one in sessions.items() if one.gate.runs(one.tokens_of(answers[slot]))}
+            known = {slot: one.tokens_of(answers[slot]) for slot, one in sessions.items()}
+            speakers = {slot: one for slot, one in sessions.items() if one.runs(known[slot])}
             if not speakers:
                 return answers, hidden, None
-        for one in speakers.values():
-            one.open_voice()
+        for slot, one in speakers.items():
+            one.open_voice(known.get(slot))
         cells = max(one.talker_state().length for one in speakers.values()) + self.shape.frames
         key = self.runner.keys.key("talker", max(speakers), cells)
         self.runner.speak(key, *self._talker_inputs(key, speakers))

@@ -17,7 +17,7 @@ from sca.infer.engines.qwen_omni.streaming.context_window import ContextWindow, 
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni, QwenSession
 from sca.infer.engines.qwen_omni.streaming.sampling import SamplingNoise
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
-from sca.infer.engines.qwen_omni.streaming.voice import VoiceGate
+from sca.infer.engines.qwen_omni.streaming.voice import VoiceGate, VoicePhase, segment_phase
 from sca.infer.frames import AudioInput, Frame
 
 if TYPE_CHECKING:
@@ -89,14 +89,22 @@ class SlotSession(QwenSession):
 
     @override
     def _begin_voice(self) -> None:
+        self._begin_segment()
+        self._random = SamplingNoise(self._engine.qwen.seed)
+        self.gate = VoiceGate(self._engine.silence, self._engine.lead_chunks)
+        self._phase = self._before = VoicePhase.ENDED if self._segmented else VoicePhase.SPEAKING
+
+    @property
+    def _segmented(self) -> bool:
+        return self._options.voice == "per-segment"
+
+    def _begin_segment(self) -> None:
         engine = self._engine
         opening = TalkerStream.opening(engine.model.talker, engine.speaker_id, engine.chunk.pad, engine.chunk.bos)
         engine.chunk.take_opening(self.slot, opening)
         self._said = engine.talker_window()
         self._said.keep(TalkerStream.OPENING)
         self._frames = self._vocoder = 0
-        self._random = SamplingNoise(engine.qwen.seed)
-        self.gate = VoiceGate(engine.silence, engine.lead_chunks)
 
     @override
     def _restart_voice(self) -> None:
@@ -115,7 +123,7 @@ class SlotSession(QwenSession):
 
     def open_chunk(self, heard: AudioInput) -> None:
         """Make room for a chunk in the cache of the thinker, and draw its random numbers, also if the voice does not run."""
-        self._listen = self.must_listen(heard)
+        self._listen, self._ran = self.must_listen(heard), False
         self._text_noise = self._choice.draw(self._engine.qwen.max_new_tokens)
         step = self._engine.chunk
         held = self._window.length - (self._carried >= 0)
@@ -127,9 +135,39 @@ class SlotSession(QwenSession):
         if change:
             step.cache.apply(self.slot, change, held, thinker.rotary_emb.inv_freq)
 
-    def open_voice(self) -> None:
-        """Make room for a chunk in the caches of talker and vocoder. If the voice does not run, the next chunk has it."""
+    @property
+    def runs_anyway(self) -> bool:
+        """Whether the voice runs in the current chunk for any answer."""
+        return self._phase is VoicePhase.SPEAKING and not self.turn_ended if self._segmented else self.gate.running
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a segment of speech may begin, for which the host must know the answer."""
+        return self._segmented and not self.runs_anyway
+
+    def runs(self, tokens: Sequence[int]) -> bool:
+        """Return whether the voice runs in the current chunk, whose answer is known."""
+        if not self._segmented:
+            return self.gate.runs(tokens)
+        return self._next_phase(tokens)[0] is not VoicePhase.ENDED
+
+    def _next_phase(self, tokens: Sequence[int]) -> tuple[VoicePhase, bool]:
+        has_text = any(token not in self._engine.grammar.not_text for token in tokens)
+        return segment_phase(self._phase, has_text=has_text, turn_ended=self.turn_ended)
+
+    def open_voice(self, tokens: Sequence[int] | None) -> None:
+        """Make room for a chunk in the caches of talker and vocoder. If the voice does not run, the next chunk has it.
+
+        Args:
+            tokens: The answer, if it is known already.
+        """
         step = self._engine.chunk
+        self._before, self._ran = self._phase, True
+        if self._segmented and tokens is not None:
+            self._phase, begins = self._next_phase(tokens)
+            if begins:
+                step.clear_voice(self.slot)
+                self._begin_segment()
         said = self._said.length
         change = self._said.open_chunk(self._grid.frames_per_chunk)
         if change:
@@ -157,14 +195,18 @@ class SlotSession(QwenSession):
 
     def talker_state(self) -> TalkerState:
         """Return the state of the slot for talker and vocoder in the current chunk."""
+        ending = self._phase is VoicePhase.ENDING
+        told_end = ending and self._before is VoicePhase.SPEAKING
         return TalkerState(
             active=1,
-            running=int(self.gate.running),
+            running=int(self._segmented or self.gate.running),
             length=self._said.length,
             position=self._said.position,
             frames=self._frames,
             vocoder=self._vocoder,
             once=int(self._options.tell == "once"),
+            told_end=int(told_end),
+            end_from=int(told_end) if ending else self._grid.frames_per_chunk,
         )
 
     def tokens_of(self, answer: np.ndarray) -> list[int]:
@@ -188,8 +230,12 @@ class SlotSession(QwenSession):
 
     def _spoken_wave(self, tokens: list[int], wave: np.ndarray | None) -> np.ndarray:
         """Return the wave of a chunk: zeros if the voice did not run."""
-        if wave is None or not self.gate.runs(tokens):
+        if wave is None or not (self._ran if self._segmented else self.gate.runs(tokens)):
             return np.zeros(self._grid.spoken_samples, np.float32)
+        if self._engine.shape.segments:
+            if self._segmented and wave[-1] < self._engine.shape.frames:
+                self._phase = VoicePhase.ENDED
+            wave = wave[:-1]
         self._said.add(self._engine.shape.frames)
         self._frames += self._engine.shape.frames
         self._vocoder += self._engine.shape.frames

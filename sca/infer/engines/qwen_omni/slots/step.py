@@ -10,10 +10,13 @@ advances a slot only if its voice runs in this chunk (`VoiceGate`), which the an
               recent    int64 (b, 128)                   the last text tokens, for the repetition penalty
               → answer  int64 (b, tokens + 1)            the tokens, and the number of valid tokens
               → hidden  (b, tokens, dim)                 the hidden states that condition the talker
-    talker    numbers   int64 (b, 7)                     `TalkerState`, one column each
+    talker    numbers   int64 (b, 9)                     `TalkerState`, one column each
               noise     float32 (b, frames, codebooks)   random numbers for the sampling
               answer, hidden                             of the thinker
               → wave    float32 (b, samples)             meaningless where the voice does not run
+
+With `Shape.segments` the talker may end a segment (`VoicePhase`): the rest of its wave is silence, and the wave has one
+number more, the frames of sound.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from sca.infer.engines.qwen_omni.slots.audio_encoder import AudioEncoder
 from sca.infer.engines.qwen_omni.slots.decoder import Decoder, SlotCache
 from sca.infer.engines.qwen_omni.slots.talker import SlotTalker
 from sca.infer.engines.qwen_omni.slots.vocoder import SlotVocoder
+from sca.infer.engines.qwen_omni.streaming.code2wav import look_ahead
 from sca.infer.engines.qwen_omni.streaming.devices import device_of
 from sca.infer.engines.qwen_omni.streaming.sampling import TEXT_OPTIONS, choose_text
 from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
@@ -51,6 +55,7 @@ class Shape:
         carry: Whether the last token of a chunk is processed with the next chunk.
         temperature: The sampling temperature of the talker.
         top_k: Number of most likely codes to sample from.
+        segments: Whether a talker may end.
     """
 
     frames: int
@@ -61,6 +66,7 @@ class Shape:
     carry: bool
     temperature: float
     top_k: int
+    segments: bool = False
 
 
 class _Columns:
@@ -116,6 +122,8 @@ class TalkerState(_Columns):
         frames: Number of frames that the vocoder has decoded.
         vocoder: Position of the next vocoder frame.
         once: 1 if each token conditions one frame, 0 if the frames are divided among the tokens.
+        told_end: 1 if tts_eos conditions the first frame.
+        end_from: Frame from which on the talker may end.
     """
 
     active: int = 0
@@ -125,6 +133,8 @@ class TalkerState(_Columns):
     frames: int = 0
     vocoder: int = 0
     once: int = 0
+    told_end: int = 0
+    end_from: int = 0
 
 
 class ChunkStep:
@@ -155,11 +165,12 @@ class ChunkStep:
         self._think = Decoder(thinker.model.language_model, self.cache)
         self.talker = SlotTalker(model.talker, slots, said_room, shape.temperature, shape.top_k)
         self.vocoder = SlotVocoder(model.code2wav, slots)
-        marks = [model.config.tts_pad_token_id, model.config.tts_bos_token_id]
+        names = ("tts_pad_token_id", "tts_bos_token_id", "tts_eos_token_id")
+        marks = [getattr(model.config, name) for name in names]
         embedded = thinker.get_input_embeddings()(torch.tensor([marks], device=weight.device))
         voice = device_of(model.talker.text_projection)
-        self.pad, self.bos = model.talker.text_projection(embedded.to(voice)).chunk(2, 1)
-        self._said_mask = mask.on(voice)
+        self.pad, self.bos, self._eos = model.talker.text_projection(embedded.to(voice)).chunk(3, 1)
+        self._said_mask, self._look_ahead = mask.on(voice), look_ahead(model.code2wav)
 
     @property
     def devices(self) -> tuple[torch.device, torch.device]:
@@ -238,8 +249,18 @@ class ChunkStep:
         tokens, count = answer.split(self.shape.tokens, 1)
         wanted = (columns["running"] > 0) | (tokens != self.mask.grammar.silence).any(1, keepdim=True)
         speaks = (columns["active"] > 0) & wanted
-        codes = self._speak_chunk(tokens, count, hidden, speaks, columns, noise, span)
-        return (self.vocoder.push(codes, speaks, columns["frames"], columns["vocoder"]).float(),)
+        codes, spoken = self._speak_chunk(tokens, count, hidden, speaks, columns, noise, span)
+        wave = self.vocoder.push(codes, speaks, columns["frames"], columns["vocoder"]).float()
+        return (wave if spoken is None else self._ended(wave, spoken),)
+
+    def _ended(self, wave: Tensor, spoken: Tensor) -> Tensor:
+        """Return a wave that is silent after `spoken` `(b, 1)` frames, with this number as its last sample."""
+        import torch
+
+        samples = wave.shape[1]
+        end = self._look_ahead + spoken * (samples // self.shape.frames)
+        over = (spoken < self.shape.frames) & (torch.arange(samples, device=wave.device) >= end)
+        return torch.cat([wave.masked_fill(over, 0), spoken.to(wave.dtype)], 1)
 
     def _think_chunk(
         self, audio: Tensor, columns: dict[str, Tensor], options: Tensor, recent: Tensor, span: int
@@ -306,8 +327,11 @@ class ChunkStep:
         columns: dict[str, Tensor],
         noise: Tensor,
         span: int,
-    ) -> Tensor:
-        """Generate the codes of the chunk, `(b, 16, frames)`. See `Voice.speak` for the frames of a token."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """Generate the codes of the chunk, `(b, 16, frames)`, and with `Shape.segments` the number of frames `(b, 1)`.
+
+        See `Voice.speak` for the frames of a token.
+        """
         import torch
 
         shape = self.shape
@@ -315,11 +339,16 @@ class ChunkStep:
         projected = torch.where(self._said_mask.is_text(tokens)[..., None], projected, self.pad)
         once = columns["once"] > 0
         codes = []
+        spoken = torch.zeros_like(count) if shape.segments else None
         for j in range(shape.frames):
             i = torch.where(once, min(j, shape.tokens - 1), j * count // shape.frames)
             which = i[..., None].expand(-1, 1, projected.shape[-1])
             text = torch.where((once & (j >= count))[..., None], self.pad, projected.gather(1, which))
-            places = torch.where(speaks, columns["length"] + j, self.talker.cache.trash)
-            positions = columns["position"] + j
-            codes.append(self.talker.frame(text, noise[:, j], speaks, places, positions, span))
-        return torch.stack(codes, -1)
+            if shape.segments and j == 0:
+                text = torch.where(columns["told_end"][..., None] > 0, self._eos, text)
+            places, positions = columns["length"] + j, columns["position"] + j
+            may_end = columns["end_from"] <= j if shape.segments else None
+            frame, speaks = self.talker.frame(text, noise[:, j], speaks, places, positions, span, may_end)
+            codes.append(frame)
+            spoken = spoken + speaks if spoken is not None else None
+        return torch.stack(codes, -1), spoken
