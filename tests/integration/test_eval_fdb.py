@@ -1,6 +1,7 @@
 """`sca eval` with the parrot on a small folder in the layout of Full-Duplex-Bench."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -131,6 +132,8 @@ def test_turns_without_audio_files(tmp_path):
 
 
 def test_sweep_compares_the_values_of_a_setting(bench, tmp_path):
+    for task in TASKS[2:]:
+        shutil.rmtree(bench / task)
     folder = tmp_path / "curve"
     setting = "live.end_of_turn_ms"
     arguments = ("eval", "fdb", bench, "--sweep", f"{setting}=300,2500", "-o", folder, "--json", "--quiet")
@@ -139,7 +142,7 @@ def test_sweep_compares_the_values_of_a_setting(bench, tmp_path):
     report = json.loads(result.stdout)
     assert (report["engine"], report["setting"]) == ("parrot", setting)
     quick, slow = report["points"]
-    assert (quick["value"], slow["value"], quick["items"]) == (300, 2500, 4)
+    assert (quick["value"], slow["value"], quick["items"]) == (300, 2500, 2)
     assert quick["take_over_rate"] == 1
     assert slow["response_latency_s"] > quick["response_latency_s"] + 1
     assert report.pop("schema") == "sca.eval.fdb.sweep/1"
@@ -151,13 +154,9 @@ def test_sweep_compares_the_values_of_a_setting(bench, tmp_path):
     again = run(*arguments)
     assert json.loads(again.stdout)["points"] == report["points"]
     assert (folder / f"{setting}=300" / TASKS[0] / "1" / "output.wav").stat().st_mtime_ns == kept.st_mtime_ns
-
-
-def test_sweep_prints_a_table(bench):
-    result = run("eval", "fdb", bench / TASKS[1], "--sweep", "live.end_of_turn_ms=300", "--quiet")
-    assert result.exit_code == 0, result.output
-    assert "take-over" in result.output
-    assert not list(bench.rglob("output.wav"))
+    table = run(*(one for one in arguments if one != "--json"))
+    assert table.exit_code == 0, table.output
+    assert "take-over" in table.output
 
 
 @pytest.mark.parametrize(
