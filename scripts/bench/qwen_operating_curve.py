@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train the tiny Qwen3-Omni on spoken talks, and sweep a setting into an operating curve.
 
-    python -m scripts.bench.qwen_operating_curve FOLDER [--steps 200] [--sweep qwen.silence_bias=-8,-6,-4,-3,-2,0]
+    python -m scripts.bench.qwen_operating_curve FOLDER [--steps 200] [--sweep qwen.silence_bias=-8,-6,-4,-3,-2,-1,0]
 
 The talks are made by `sca synth` with espeak: a user asks in two parts with a pause between them, and gets an answer.
 Every opening, question and answer is in the 24 talks of the training; the 12 talks of the items have other combinations.
@@ -211,7 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the tiny Qwen3-Omni on the demo, and sweep a setting.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--sweep", default="qwen.silence_bias=-8,-6,-4,-3,-2,0")
+    parser.add_argument("--sweep", default="qwen.silence_bias=-8,-6,-4,-3,-2,-1,0")
     given = parser.parse_args()
     folder, adapter = given.folder, given.folder / "adapter"
     folder.mkdir(parents=True, exist_ok=True)
