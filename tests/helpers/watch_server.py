@@ -8,6 +8,7 @@ import numpy as np
 import uvicorn
 
 from sca.config import load_settings
+from sca.infer.recognition.registry import load_recognizer
 from sca.infer.server.app import connection_limits
 from sca.infer.server.transport.uvicorn_server import listen, server_config
 from sca.watch.engines.base import AudioPiece, TextPiece
@@ -45,7 +46,7 @@ def says(request, cancelled):
     yield AudioPiece(tone(), RATE_HZ)
 
 
-def host_of(clip, *, answer=says, muted=False, sources=(), **settings):
+def host_of(clip, *, answer=says, muted=False, sources=(), load=load_recognizer, **settings):
     """Return a host whose sessions have an engine that speaks."""
     overrides = QUICK | {name.replace("__", "."): str(value) for name, value in settings.items()}
 
@@ -53,7 +54,7 @@ def host_of(clip, *, answer=says, muted=False, sources=(), **settings):
         return open_watch(source, loaded, options, clock=clock, engine=ScriptedEngine(answer, speaks=True))
 
     loaded = load_settings(overrides=overrides, env={})
-    return WatchHost(loaded, AllowedSources([str(clip), *sources]), muted=muted, open_run=opened)
+    return WatchHost(loaded, AllowedSources([str(clip), *sources]), muted=muted, open_run=opened, load=load)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""The page of `sca watch --serve` in Chromium: two at once, captions with their picture and speech, keys, keyboard."""
+"""The page of `sca watch --serve` in Chromium: two at once, captions with their picture and speech, keys, microphone."""
 
 import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.helpers.browser import FLAGS, OVERFLOWING, PALE, UNLABELED, find_chromium
+from tests.helpers.scripted_parts import ScriptedRecognizers
 from tests.helpers.timeouts import TIMEOUT_S
 from tests.helpers.video import make_video
 from tests.helpers.watch_server import host_of, served
@@ -30,7 +31,13 @@ def until(page, expression):
 
 
 def test_two_pages_show_pictures_captions_and_speech_in_step(chromium, clip):
-    host = host_of(clip, serve__auth_key="geheim", watch__stream_delay_init=3)
+    ears = ScriptedRecognizers(lambda samples: "Look right")
+    address = {
+        "recognition__engine": "openai",
+        "recognition__base_url": "http://127.0.0.1:1/v1",
+    }  # nothing is asked of it
+    options = {"serve__auth_key": "geheim", "watch__stream_delay_init": 3}
+    host = host_of(clip, load=lambda name, settings: ears, **options, **address)
     with served(host) as url:
         pages = [chromium.new_context(color_scheme="dark").new_page() for _ in range(2)]
         errors = []
@@ -61,6 +68,13 @@ def test_two_pages_show_pictures_captions_and_speech_in_step(chromium, clip):
         first.keyboard.press("Control+Enter")
         second.wait_for_selector("text=in force: Left <b>")
         second.wait_for_selector("#log >> text=Left <b>")
+        first.keyboard.press("Alt+v")
+        until(first, "sca.take?.blocks.length > 5 && sca.speech.held")
+        assert first.get_attribute("#speak", "aria-pressed") == "true"
+        first.keyboard.press("Alt+v")
+        second.wait_for_selector("text=in force: Look right")
+        until(first, "!sca.take && !sca.speech.held && document.getElementById('instruction').value === 'Look right'")
+        assert len(ears.opened[0].samples[0]) >= 5 * 320
         first.select_option("#profile", "sports")
         until(second, "document.getElementById('profile').value === 'sports'")
         first.keyboard.press("Alt+s")

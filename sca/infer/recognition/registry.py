@@ -11,12 +11,15 @@ installation of the package, `recognition.engine = "my-recognizer"` selects it. 
 sca take precedence.
 """
 
+from importlib.util import find_spec
+
 from sca.config import Settings, load_settings
-from sca.errors import UsageError
+from sca.errors import ScaError, UsageError
 from sca.infer.recognition.base import Recognizer, RecognizerEngine
+from sca.models import resolve
 from sca.plugins import find_loader, plugin_names
 
-__all__ = ["load_recognizer", "open_recognizer", "recognizer_names"]
+__all__ = ["load_recognizer", "open_recognizer", "recognizer_names", "recognizer_problem"]
 
 _BUILTIN_MODULES = {
     "openai": "sca.infer.recognition.openai",
@@ -56,3 +59,26 @@ def load_recognizer(name: str | None = None, settings: Settings | None = None) -
 def open_recognizer(name: str | None = None, settings: Settings | None = None) -> Recognizer:
     """Load a recognizer and open one stream of it; see `load_recognizer`."""
     return load_recognizer(name, settings).open()
+
+
+def recognizer_problem(settings: Settings) -> str | None:
+    """Return why the recognizer of the settings cannot be used; None if nothing is known against it.
+
+    Nothing is loaded, fetched or requested. A folder or hub id in `recognition.model` is checked when it is loaded.
+
+    Args:
+        settings: The settings.
+    """
+    config = settings.recognition
+    if config.engine not in recognizer_names():
+        return f"the recognizer {config.engine} does not exist"
+    if config.engine == "openai" and config.base_url is None:
+        return "recognition.base_url is not set"
+    if config.engine == "whisper":
+        if find_spec("faster_whisper") is None:
+            return "the package faster-whisper is not installed"
+        try:
+            resolve(config.model)
+        except ScaError as error:
+            return error.message if error.hint is None else f"{error.message}: {error.hint}"
+    return None

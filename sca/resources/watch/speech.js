@@ -6,7 +6,7 @@ const LATE_S = 0.5, JOIN_S = 0.05;
 
 export class Speech {
   constructor() {
-    Object.assign(this, { context: null, gain: null, on: false, volume: 0.8, end: 0, cycle: -1, played: 0 });
+    Object.assign(this, { context: null, gain: null, on: false, held: false, volume: 0.8, end: 0, cycle: -1, played: 0 });
   }
 
   // A browser allows sound only after the user has asked for it.
@@ -21,9 +21,15 @@ export class Speech {
     this.setVolume(this.volume);
   }
 
+  // Silent while the microphone is in use.
+  hold(held) {
+    this.held = held;
+    this.setVolume(this.volume);
+  }
+
   setVolume(volume) {
     this.volume = volume;
-    this.gain?.gain.setTargetAtTime(this.on ? volume : 0, this.context.currentTime, 0.02);
+    this.gain?.gain.setTargetAtTime(this.on && !this.held ? volume : 0, this.context.currentTime, 0.02);
   }
 
   add({ cycle, play_s, rate, pcm }) {

@@ -1,5 +1,6 @@
 // The page of `sca watch --serve`. Text of the server only becomes text nodes.
 import { KeyNeeded, eventsOf, getStatus, post, respond, serverNow, setKey } from "./api.js";
+import { Take, hasMicrophone } from "./microphone.js";
 import { LATENCY, Picture } from "./picture.js";
 import { Speech } from "./speech.js";
 
@@ -9,9 +10,10 @@ const byId = (id) => document.getElementById(id);
 const picture = new Picture(byId("picture"), showError), speech = new Speech();
 const waiting = new Map(); // by cycle: the text that is not shown yet, and when it is
 let status = null, lastId = null, shownCycle = -1;
+let take = null, microphone = false; // the spoken instruction that is being recorded, and whether there is a microphone
 
 // For tests and the curious.
-window.sca = { picture, speech, serverNow, captions: [], get status() { return status; } };
+window.sca = { picture, speech, serverNow, captions: [], get status() { return status; }, get take() { return take; } };
 
 function showError(error) {
   if (error instanceof KeyNeeded) {
@@ -65,6 +67,7 @@ function show(next) {
   options(byId("source"), names.map((name) => [name, name]), next.source);
   byId("source-state").textContent = next.source_state ?? "none";
   byId("profile").value = next.profile;
+  byId("speak").hidden = !(next.recognizer && microphone);
   showDelay(next.delay_s);
   showCycles(next.cycles);
   if (next.last_cycle) showTimes(next.last_cycle);
@@ -216,6 +219,41 @@ async function toggleSound() {
 
 const instruct = (instruction) => guarded(async () => show(await post("api/instruction", { instruction })));
 
+// Records an instruction, or ends the recording. The commentary is silent meanwhile.
+async function speak() {
+  if (byId("speak").hidden || byId("speak").disabled) return;
+  if (take) {
+    take.stop();
+    return;
+  }
+  take = new Take(status.max_speech_s);
+  await guarded(async () => {
+    speech.hold(true);
+    byId("speak").setAttribute("aria-pressed", "true");
+    byId("speak-state").textContent = "opening the microphone";
+    const sound = await take.record(() => (byId("speak-state").textContent = "listening; press again to end"));
+    speech.hold(false);
+    byId("speak").setAttribute("aria-pressed", "false");
+    if (!sound) throw new Error("nothing was heard");
+    byId("speak").disabled = true;
+    byId("speak-state").textContent = "recognizing";
+    const headers = { "Content-Type": "audio/pcm" };
+    const response = await respond("api/instruction/speech", { method: "POST", headers, body: sound });
+    byId("instruction").value = (await response.json()).instruction;
+    await refresh();
+  });
+  take = null;
+  speech.hold(false);
+  byId("speak").setAttribute("aria-pressed", "false");
+  byId("speak").disabled = false;
+  byId("speak-state").textContent = "";
+}
+
+async function findMicrophone() {
+  microphone = await hasMicrophone().catch(() => false);
+  if (status) show(status);
+}
+
 const setVolume = () => speech.setVolume((byId("volume").value / 100) ** 2);
 setVolume();
 
@@ -230,6 +268,8 @@ byId("clear").addEventListener("click", () => {
   byId("instruction").value = "";
   instruct("");
 });
+byId("speak").addEventListener("click", speak);
+navigator.mediaDevices?.addEventListener("devicechange", findMicrophone);
 byId("profile").addEventListener("change", () => guarded(() => post("api/profiles", { name: byId("profile").value })));
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -239,7 +279,7 @@ byId("key-form").addEventListener("submit", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey && event.key === "Enter" && event.target === byId("instruction")) instruct(byId("instruction").value);
   if (!event.altKey || event.repeat) return;
-  const action = { KeyS: startOrStop, KeyM: toggleSound, KeyI: () => byId("instruction").focus() }[event.code];
+  const action = { KeyS: startOrStop, KeyM: toggleSound, KeyI: () => byId("instruction").focus(), KeyV: speak }[event.code];
   if (!action) return;
   event.preventDefault();
   action();
@@ -255,4 +295,5 @@ function tick() {
 requestAnimationFrame(tick);
 setInterval(() => (byId("rate").textContent = picture.rate.toFixed(1)), 1000);
 setInterval(() => status && guarded(refresh), 30000);
+findMicrophone();
 connect();

@@ -65,8 +65,9 @@ def make_app(host: WatchHost) -> AccessMiddleware:
 
 
 def _page() -> dict[str, bytes]:
-    """Return the files of the page, with the style sheet of the page of the live server."""
-    return page_files("watch") | {"page.css": page_files("page")["page.css"]}
+    """Return the files of the page, with the style sheet and the microphone of the page of the live server."""
+    shared = page_files("page")
+    return page_files("watch") | {name: shared[name] for name in ("page.css", "capture.js", "resample.js")}
 
 
 def _add_errors(app: "FastAPI") -> None:

@@ -10,6 +10,7 @@ from sca.audio.pcm import pcm16_bytes
 from sca.config import Settings
 from sca.config.sections.watch import MAX_INSTRUCTION_CHARS
 from sca.errors import ScaError, UsageError
+from sca.infer.recognition.registry import load_recognizer
 from sca.textutil import first_line
 from sca.watch.capture.address import shown_address
 from sca.watch.documents import EventDocuments
@@ -23,6 +24,7 @@ from sca.watch.running.speech_track import SpeechTrack
 from sca.watch.server.delay import ShownDelay
 from sca.watch.server.feed import Feed
 from sca.watch.server.sources import AllowedSources
+from sca.watch.server.spoken import MAX_SPEECH_S, LoadRecognizer, SpokenInstructions
 
 __all__ = ["STREAM_HZ", "Session", "SessionBusyError", "WatchHost"]
 
@@ -95,19 +97,28 @@ class WatchHost:
         sources: What clients may start.
         muted: Whether the commentary is text only.
         open_run: Opens a session, as `open_watch`.
+        load: Loads the recognizer of spoken instructions, as `load_recognizer`.
 
     Attributes:
         settings: The settings.
         sources: What clients may start.
+        spoken: Recognizes spoken instructions.
         feed: The events.
         clock: The time of all sessions, in microseconds.
         session: The session; None before the first one and after `stop`.
     """
 
     def __init__(
-        self, settings: Settings, sources: AllowedSources, *, muted: bool = False, open_run: Open = open_watch
+        self,
+        settings: Settings,
+        sources: AllowedSources,
+        *,
+        muted: bool = False,
+        open_run: Open = open_watch,
+        load: LoadRecognizer = load_recognizer,
     ) -> None:
         self.settings, self.sources = settings, sources
+        self.spoken = SpokenInstructions(settings, load)
         self.feed = Feed()
         self.clock = monotonic_clock()
         self.session: Session | None = None
@@ -252,6 +263,8 @@ class WatchHost:
             "cycles": dict(self._cycles),
             "last_cycle": None if session is None else session.last_cycle,
             "max_instruction_chars": MAX_INSTRUCTION_CHARS,
+            "recognizer": self.settings.recognition.engine if self.spoken.problem is None else None,
+            "max_speech_s": MAX_SPEECH_S,
         }
 
     @property

@@ -9,6 +9,7 @@ from anyio import to_thread
 from sca.infer.server.core.errors import error_document
 from sca.watch.server.host import WatchHost
 from sca.watch.server.messages import InstructionRequest, ProfileRequest, StartRequest, read_message
+from sca.watch.server.spoken import read_speech
 from sca.watch.server.streams import BOUNDARY, Places, events, pictures, speech
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def add_routes(app: "FastAPI", host: WatchHost, places: Places) -> None:
         places: The open streams.
     """
     _add_control(app, host)
+    _add_instructions(app, host)
     _add_streams(app, host, places)
     _add_frame(app, host)
 
@@ -55,12 +57,6 @@ def _add_control(app: "FastAPI", host: WatchHost) -> None:
         await to_thread.run_sync(host.stop)
         return host.status()
 
-    @app.post("/api/instruction")
-    async def instruction(request: Request) -> dict[str, object]:
-        message = await read_message(request, InstructionRequest, host.settings)
-        host.set_instruction(message.instruction)
-        return host.status()
-
     @app.get("/api/profiles")
     async def profiles() -> dict[str, object]:
         return host.profiles()
@@ -70,6 +66,24 @@ def _add_control(app: "FastAPI", host: WatchHost) -> None:
         message = await read_message(request, ProfileRequest, host.settings)
         host.choose_profile(message.name, message.profile)
         return host.profiles()
+
+
+def _add_instructions(app: "FastAPI", host: WatchHost) -> None:
+    from starlette.requests import Request
+
+    @app.post("/api/instruction")
+    async def instruction(request: Request) -> dict[str, object]:
+        message = await read_message(request, InstructionRequest, host.settings)
+        host.set_instruction(message.instruction)
+        return host.status()
+
+    @app.post("/api/instruction/speech")
+    async def spoken_instruction(request: Request) -> dict[str, object]:
+        host.spoken.check()
+        samples = await read_speech(request, host.settings)
+        text = await to_thread.run_sync(host.spoken.recognize, samples)
+        host.set_instruction(text)
+        return {"instruction": text}
 
 
 def _add_streams(app: "FastAPI", host: WatchHost, places: Places) -> None:

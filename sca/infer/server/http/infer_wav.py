@@ -11,8 +11,6 @@ import io
 import json
 import wave
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,9 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from sca.audio.decode import BlockReader
-from sca.audio.resample import StreamResampler
-from sca.errors import ConfigError, InputError, ScaError
+from sca.errors import ConfigError, ScaError
 from sca.infer.clock import LoopClock
 from sca.infer.engine import SessionConfig
 from sca.infer.frames import AudioOutput, ErrorFrame, Frame, Interrupt, ThoughtPacket, TurnEnd
@@ -31,6 +27,7 @@ from sca.infer.interfaces import AudioBlock, BaseListener
 from sca.infer.server.core.errors import RequestRejectedError, error_document, error_response
 from sca.infer.server.core.limits import MAX_PROMPT_CHARACTERS, shortened
 from sca.infer.server.http.form import check_not_compressed, open_form
+from sca.infer.server.http.upload import decode_upload
 from sca.units import HEARD_HZ, SPOKEN_HZ
 
 if TYPE_CHECKING:
@@ -44,7 +41,6 @@ __all__ = ["add"]
 
 _TAIL_S = 2
 _MAX_RESPONSE_S = 30
-_MIN_RATE_HZ, _MAX_RATE_HZ = 1000, 192_000
 
 _FORM = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
 _RESULT = {
@@ -117,7 +113,7 @@ async def _run_session(context: "ServerContext", request: "Request", session_id:
         raise RequestRejectedError(422, shortened(error.message)) from error
     unfollowed = context.engine.info.generation_problem(generation)
     settings = context.settings
-    samples = await asyncio.to_thread(_decode, await _read_file_field(context, request), settings.serve.max_wav_s)
+    samples = await asyncio.to_thread(decode_upload, await _read_file_field(context, request), settings.serve.max_wav_s)
     config = SessionConfig(
         session_id=session_id,
         grid=settings.grid,
@@ -160,30 +156,6 @@ async def _read_file_field(context: "ServerContext", request: "Request") -> byte
         if not isinstance(file, UploadFile):
             raise RequestRejectedError(400, "the form has no complete file in the field `file`")
         return await file.read()
-
-
-def _decode(data: bytes, max_s: float) -> NDArray[np.float32]:
-    """Decode an audio file to float32 mono `(n,)` at 16 kHz. Never holds more than `max_s` of it."""
-    with TemporaryDirectory(prefix="sca-") as folder:
-        path = Path(folder) / "upload"
-        path.write_bytes(data)
-        try:
-            with BlockReader(path) as reader:
-                rate_hz = reader.info.rate_hz
-                if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
-                    raise RequestRejectedError(
-                        422, f"the audio has {rate_hz} Hz; supported are {_MIN_RATE_HZ}-{_MAX_RATE_HZ} Hz"
-                    )
-                resampler = StreamResampler(rate_hz, HEARD_HZ)
-                pieces = []
-                for block in reader:
-                    if reader.frames > max_s * rate_hz:
-                        raise RequestRejectedError(413, f"the audio is longer than {max_s:g} s")
-                    pieces.append(resampler.push(block))
-                joined = np.concatenate([*pieces, resampler.flush()])
-        except InputError as error:
-            raise RequestRejectedError(422, error.message.replace(str(path), "the file")) from error
-    return np.clip(joined, -1, 1, out=joined)
 
 
 class _Upload(BaseListener):
