@@ -12,6 +12,7 @@ from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.slots.cuda_graphs import experts_for
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
+from sca.infer.engines.qwen_omni.streaming.voice import VoicePhase
 from sca.infer.frames import AudioInput
 from sca.units import Grid
 from scripts.make_tiny_omni import build
@@ -91,6 +92,20 @@ def test_graphs_equal_a_separate_session(model, heard, alone, caplog, failing):
     for notice in notices:
         assert notice.startswith(f"{len(failing)} of 9 CUDA graphs could not be captured and run without a graph")
         assert notice.endswith("(CUDA error: operation not permitted when stream is capturing)")
+
+
+def test_graphs_contain_the_end_of_a_segment(model):
+    options = SMALL | {"voice": "per-segment", "max_turn_s": 0.32, "turn_pause_s": 1.28}
+    graphs = FakeGraphs()
+    slot = engine_of(model, graphs, slots=1, **options).open(BRIEF)
+    captured = graphs.captures
+    session = QwenOmni(model, qwen_tokenizer(), QwenConfig(model_id="tiny", **options), DuplexConfig()).open(BRIEF)
+    phases = set()
+    for one in list(inputs_of(demo_speech(seconds=3), features=True))[:8]:
+        assert comparable(slot.step(one)) == comparable(session.step(one))
+        phases.add(session.voice._phase)
+    assert phases >= {VoicePhase.SPEAKING, VoicePhase.ENDING}
+    assert graphs.captures == captured, "none in a conversation"
 
 
 @pytest.mark.parametrize(("broken", "stage"), [(1, "thinker"), (8, "talker")])

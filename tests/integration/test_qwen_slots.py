@@ -400,7 +400,10 @@ def test_chunk_does_not_synchronise(single, size):
     """The meta device has shapes but no values, so reading one fails. Two layers of each kind."""
     ghost = copy.deepcopy(single).to("meta") if size == "tiny" else skeleton(released_config(layers=2))
     ghost = ghost.to(torch.bfloat16)
-    shape = Shape(frames=4, tokens=2, most=2, unused=151_675, layer=0, carry=size == "tiny", temperature=0.9, top_k=50)
+    tiny = size == "tiny"
+    shape = Shape(
+        frames=4, tokens=2, most=2, unused=151_675, layer=0, carry=tiny, temperature=0.9, top_k=50, segments=tiny
+    )
     forbidden = torch.zeros(152_064, dtype=torch.bool, device="meta")
     mask = TokenMask(Grammar(151_646, ControlTokens(hold=151_647, start=151_648)), forbidden)
     step = ChunkStep(ghost, mask, shape, slots=3, room=512, said_room=256)
@@ -409,7 +412,7 @@ def test_chunk_does_not_synchronise(single, size):
     options = torch.zeros(3, TEXT_OPTIONS + 2, device="meta")
     answer, hidden = step.think([torch.zeros(3, 128, 32, device="meta"), numbers[0], options, recent], 256)
     (wave,) = step.speak([numbers[1], torch.zeros(3, 4, 16, device="meta"), answer, hidden], 256)
-    assert (answer.shape, wave.shape) == ((3, 3), (3, 7680))
+    assert (answer.shape, wave.shape) == ((3, 3), (3, 7680 + shape.segments))
     assert hidden.shape == (3, 2, ghost.config.thinker_config.text_config.hidden_size)
     with pytest.raises((RuntimeError, NotImplementedError)):
         answer[0, 0].item()
