@@ -1,6 +1,6 @@
 """Check and measure everything that needs an NVIDIA GPU, in at most fifteen minutes. `gpu.sh` prepares a bare machine for it.
 
-    bash scripts/bench/gpu.sh [--out FILE] [--limit SECONDS] [--only PART ...] [--dry] [--prepared]
+    python -m scripts.bench.gpu [--out gpu.json] [--limit 840] [--only machine] [--dry]
 
 | part | what |
 |---|---|

@@ -98,7 +98,7 @@ def load_omni(checkpoint: Checkpoint, vision: VisionConfig, device: str) -> "Min
         name = str(entries["AutoModel"]).split("--")[-1]
         model_class: Any = get_class_from_dynamic_module(name, folder, local_files_only=True)
         check_code(model_class, checkpoint.folder)
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=vision.trust_remote_code)
         config.init_vision, config.init_audio, config.init_tts = True, False, voice is not None
         if checkpoint.is_awq:
             config.quantization_config = complete_quantization(checkpoint.config, checkpoint.shapes)
