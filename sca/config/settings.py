@@ -44,6 +44,7 @@ from sca.config.sections.recognition import RecognitionConfig
 from sca.config.sections.serve import ServeConfig
 from sca.config.sections.speech.csm import CsmConfig
 from sca.config.sections.speech.server import SpeechConfig
+from sca.config.sections.train.config import TrainConfig
 from sca.config.sections.turn import TurnConfig
 from sca.config.sections.vision import VisionConfig
 from sca.config.sections.vllm import VllmConfig
@@ -135,6 +136,7 @@ class Settings(BaseModel):
     synth: SynthConfig = SynthConfig()
     word_times: WordTimesConfig = WordTimesConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
+    train: TrainConfig = TrainConfig()
     turn: TurnConfig = TurnConfig()
     speech: SpeechConfig = SpeechConfig()
     csm: CsmConfig = CsmConfig()

@@ -1,0 +1,1 @@
+"""Settings of `sca train`: the run, the loss, and the evaluation while it trains."""
