@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sca.cli.live.options import DeviceOptions, FileOptions, RecordOptions
-from sca.cli.shared.console import emit_json, print_text
+from sca.cli.shared.console import CommandInterrupt, emit_json, print_text
 from sca.cli.shared.options import Json, Quiet
 from sca.cli.shared.settings_options import settings_options
 from sca.errors import UsageError
@@ -53,7 +53,10 @@ def live(
         from sca.infer.runners.file import OutputFiles
 
         outputs = OutputFiles(files.out, records.transcript, records.record, records.timing)
-        document = run_on_file(files.file, outputs, settings, realtime=files.realtime, quiet=quiet)
+        try:
+            document = run_on_file(files.file, outputs, settings, realtime=files.realtime, quiet=quiet)
+        except KeyboardInterrupt as error:  # a session does not continue: the next one begins at the first chunk
+            raise CommandInterrupt(f"{files.out} is not written") from error
         text = summary(document) + f"{files.out}\n"
     if as_json:
         emit_json(document)

@@ -154,7 +154,7 @@ class WatchSession(Protocol):
         Returns:
             Whether `answer` has a remark now, and need not wait for the next cycle.
         """
-        ...
+        return False
 
     def cancel(self) -> None:
         """End the answer that is in progress: at most the piece in hand is still returned."""
@@ -188,4 +188,3 @@ class WatchEngine(Protocol):
 
     def close(self) -> None:
         """Release the model. A second call has no effect."""
-        ...

@@ -18,7 +18,6 @@ from sca.infer.messages import Message, ReplyOptions
 from sca.watch.engines.base import Piece, WatchEngine, WatchEngineInfo, WatchRequest, WatchSession
 from sca.watch.engines.pictures import jpeg_of
 from sca.watch.engines.prompt import marked_pieces, system_text, user_text
-from sca.watch.frames import VideoFrame
 
 __all__ = ["OpenAiVision", "load"]
 
@@ -68,10 +67,6 @@ class OpenAiVision(WatchEngine):
     def open(self) -> WatchSession:
         return _OpenAiSession(self._url, self._vision)
 
-    @override
-    def close(self) -> None:
-        pass
-
 
 class _OpenAiSession(WatchSession):
     def __init__(self, url: str, vision: VisionConfig) -> None:
@@ -89,10 +84,6 @@ class _OpenAiSession(WatchSession):
         self._reply: Reply | None = None
         self._sent = -1
         self._is_closed = False
-
-    @override
-    def see(self, frame: VideoFrame) -> bool:
-        return False
 
     @override
     def answer(self, request: WatchRequest) -> Iterator[Piece]:

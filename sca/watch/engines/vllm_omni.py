@@ -30,7 +30,6 @@ from sca.textutil import first_line
 from sca.watch.engines.base import AudioPiece, Piece, WatchEngine, WatchEngineInfo, WatchRequest, WatchSession
 from sca.watch.engines.pictures import jpeg_of
 from sca.watch.engines.prompt import MarkedAnswer, system_text, user_text
-from sca.watch.frames import VideoFrame
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -98,10 +97,6 @@ class VllmOmniVision(WatchEngine):
     def open(self) -> WatchSession:
         return _VllmOmniSession(self._url, self._vision)
 
-    @override
-    def close(self) -> None:
-        pass
-
 
 class _VllmOmniSession(WatchSession):
     def __init__(self, url: str, vision: VisionConfig) -> None:
@@ -111,10 +106,6 @@ class _VllmOmniSession(WatchSession):
         self._system, self._sent, self._used_s = "", -1, 0.0
         self._cancelled = threading.Event()
         self._is_closed = False
-
-    @override
-    def see(self, frame: VideoFrame) -> bool:
-        return False
 
     @override
     def answer(self, request: WatchRequest) -> Iterator[Piece]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sca.config import CsmConfig
 from sca.distribution import install_extra
 from sca.errors import ConfigError, InputError, MissingToolError, UpstreamError
+from sca.models.quiet import quiet_loading
 from sca.textutil import first_line
 
 if TYPE_CHECKING:
@@ -115,13 +116,14 @@ def _loaded(kind: str, csm: CsmConfig, **more: Any) -> Any:
     folder = Path(csm.model_id).expanduser()
     local = folder.is_dir()
     try:
-        return getattr(transformers, kind).from_pretrained(
-            str(folder) if local else csm.model_id,
-            revision=None if local else csm.revision,
-            local_files_only=local,
-            trust_remote_code=False,
-            **more,
-        )
+        with quiet_loading():
+            return getattr(transformers, kind).from_pretrained(
+                str(folder) if local else csm.model_id,
+                revision=None if local else csm.revision,
+                local_files_only=local,
+                trust_remote_code=False,
+                **more,
+            )
     except OSError as error:
         if local:
             raise InputError(f"the model in {folder} cannot be loaded: {first_line(error)}") from error

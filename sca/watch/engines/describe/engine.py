@@ -71,10 +71,6 @@ class DescribeEngine(WatchEngine):
     def open(self) -> WatchSession:
         return _DescribeSession(None if self._reader is None else WrittenWatch(self._reader, self._vision))
 
-    @override
-    def close(self) -> None:
-        pass
-
 
 class _DescribeSession(WatchSession):
     def __init__(self, written: WrittenWatch | None) -> None:

@@ -81,11 +81,12 @@ def _folder(vision: VisionConfig) -> Path:
     folder = Path(vision.checkpoint).expanduser()
     if folder.is_dir():
         return folder
-    try:
-        from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+    try:
         return Path(snapshot_download(vision.checkpoint, revision=vision.revision, local_files_only=True))
-    except Exception as error:  # not a hub id, or not in the cache: several classes
+    except (HFValidationError, LocalEntryNotFoundError) as error:  # not a hub id, or not in the cache
         raise MissingToolError(
             f"the model {vision.checkpoint} is not on this machine",
             hint=f"hf download {vision.checkpoint} fetches it; vision.checkpoint can be a folder",

@@ -89,10 +89,6 @@ class NativeMiniCpm(WatchEngine):
     def open(self) -> WatchSession:
         return _NativeSession(self)
 
-    @override
-    def close(self) -> None:
-        pass
-
     def inputs(self, request: WatchRequest) -> dict[str, Any]:
         """Return the inputs of the model. The oldest pictures that do not fit in the context are left out.
 

@@ -25,7 +25,6 @@ from sca.watch.engines.base import AudioPiece, Piece, WatchEngine, WatchEngineIn
 from sca.watch.engines.minicpm.checkpoint import Checkpoint, check_voice_files, complete_quantization, weights_dtype
 from sca.watch.engines.pictures import scaled
 from sca.watch.engines.prompt import MarkedAnswer, system_text, user_text
-from sca.watch.frames import VideoFrame
 
 __all__ = ["MiniCpmOmni", "check_code", "load_omni", "voice_files"]
 
@@ -147,19 +146,11 @@ class MiniCpmOmni(WatchEngine):
     def open(self) -> WatchSession:
         return _OmniSession(self)
 
-    @override
-    def close(self) -> None:
-        pass
-
 
 class _OmniSession(WatchSession):
     def __init__(self, engine: MiniCpmOmni) -> None:
         self._engine, self._is_closed = engine, False
         self._stop = threading.Event()
-
-    @override
-    def see(self, frame: VideoFrame) -> bool:
-        return False
 
     @override
     def answer(self, request: WatchRequest) -> Iterator[Piece]:

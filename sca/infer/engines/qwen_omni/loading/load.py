@@ -16,6 +16,7 @@ from sca.infer.engines.qwen_omni.loading.placement import LAYERED, check_placeme
 from sca.infer.engines.qwen_omni.loading.quantised import quantisation_of
 from sca.infer.engines.qwen_omni.loading.requirements import check_installed
 from sca.infer.engines.qwen_omni.loading.self_check import check_audio_tower
+from sca.models.quiet import quiet_loading
 from sca.textutil import first_line
 from sca.tokenizer import TextTokenizer, load_tokenizer
 from sca.units import Grid
@@ -131,13 +132,14 @@ def _check_folder(folder: Path) -> None:
 def _loaded(kind: Any, where: str, qwen: QwenConfig, *, local: bool, method: str | None = None, **more: Any) -> Any:
     """Call `from_pretrained` of a class of transformers, and map its exceptions. `method` is that of quantised weights."""
     try:
-        return kind.from_pretrained(
-            where,
-            revision=None if local else qwen.model_revision,
-            local_files_only=local,
-            trust_remote_code=False,
-            **more,
-        )
+        with quiet_loading():
+            return kind.from_pretrained(
+                where,
+                revision=None if local else qwen.model_revision,
+                local_files_only=local,
+                trust_remote_code=False,
+                **more,
+            )
     except ImportError as error:
         if method is not None and "flash" not in str(error).lower():
             raise MissingToolError(
