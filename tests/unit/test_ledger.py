@@ -1,5 +1,7 @@
 """The ledger is readable after a crash."""
 
+import pickle
+
 import pytest
 
 from sca.data.runs.ledger import Ledger, LedgerEntry
@@ -52,3 +54,31 @@ def test_invalid_line_is_named(tmp_path):
     ledger.path.write_text('{"item": 1}\n{"other": 2}\n')
     with pytest.raises(InputError, match=r"ledger\.jsonl:1: not a ledger line"):
         ledger.entries()
+
+
+def test_entries_stay_those_of_the_moment_of_opening(tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(entry("a"))
+    ledger.append(entry("b"))
+    opened = ledger.entries()
+    ledger.settle([entry("b", "failed"), entry("c")])
+    opened["b"] = entry("b", "dropped")
+    del opened["a"]
+    assert dict(opened) == {"b": entry("b", "dropped")}
+    assert pickle.loads(pickle.dumps(ledger.entries())) == {"b": entry("b", "failed"), "c": entry("c")}
+
+
+@pytest.mark.parametrize("line", ["[]", "1", '{"item": "a", "key": "", "status": "kept", "other": 1}', "{", "\xff"])
+def test_invalid_line_before_the_last_is_refused(tmp_path, line):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(entry("a"))
+    ledger.path.write_bytes(ledger.path.read_bytes() + line.encode("latin-1") + b"\n")
+    ledger.append(entry("b"))
+    with pytest.raises(InputError, match=r"ledger\.jsonl:2: not a ledger line .*"):
+        ledger.entries()
+
+
+def test_ledger_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "ledger.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"ledger\.jsonl cannot be read"):
+        Ledger(tmp_path / "ledger.jsonl").entries()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Generic, TypeVar
 
 from sca.data.runs.executor import Executor, UnexpectedError, WorkerDiedError, guarded
@@ -224,8 +225,8 @@ class IncrementalRun(Generic[Details]):
         Args:
             keep_others: Whether entries of items that are not part of this run stay in the ledger.
         """
-        entries = self.before | self.entries if keep_others else self.entries
-        self.ledger.settle(entries.values())
+        others = (name for name in self.before if name not in self.entries) if keep_others else ()
+        self.ledger.settle(chain(map(self.before.__getitem__, others), self.entries.values()))
         self.summary.failed.sort()
         self.summary.dropped.sort()
 
