@@ -167,7 +167,7 @@ def export(
     Args:
         data: The data set.
         output: The folder of the export.
-        format: `parquet`, `webdataset`, `moshi`, `lhotse`, or the name of a plugin.
+        format: `parquet`, `webdataset`, `moshi`, `lhotse`, `chat`, or the name of a plugin.
         shard_bytes: Approximate maximum size of a shard, in bytes.
         jobs: Worker processes; 0 uses one per core for large data sets.
         force: Overwrite another export.

@@ -26,9 +26,9 @@ def export(
         str,
         typer.Option(
             autocompletion=complete_formats,
-            metavar="[parquet|webdataset|moshi|lhotse|NAME]",
+            metavar="[parquet|webdataset|moshi|lhotse|chat|NAME]",
             help="The format. parquet and webdataset keep the rows and can be verified; moshi and lhotse contain audio and "
-            "words; other names are formats of installed plugins.",
+            "words; chat has lists of messages with audio; other names are formats of installed plugins.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write the export to.")],
@@ -36,7 +36,7 @@ def export(
         str,
         typer.Option(
             metavar="SIZE",
-            help="Approximate maximum size of a file (moshi, lhotse: of a folder), such as 200MB or 1GiB; "
+            help="Approximate maximum size of a file (moshi, lhotse, chat: of a folder), such as 200MB or 1GiB; "
             "K is 1000 bytes, Ki is 1024.",
         ),
     ] = "500MB",
@@ -48,7 +48,7 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a data set as Parquet, WebDataset, moshi-finetune or lhotse.
+    """Write a data set as Parquet, WebDataset, moshi-finetune, lhotse or chat messages.
 
     The source is first checked against its own report. An interrupted export continues where it stopped, and every run
     writes the same bytes.

@@ -200,7 +200,7 @@ COMMANDS: dict[str, Command] = {
             _corpus,
             _quieter,
         ),
-        *(_export(kind) for kind in ("parquet", "webdataset", "moshi", "lhotse")),
+        *(_export(kind) for kind in ("parquet", "webdataset", "moshi", "lhotse", "chat")),
         Command("synth", ("synth", "in/first.jsonl", "in/second.jsonl", "-o", "out", *_SYNTH), _script),
         Command("demo", ("demo", "-o", "out", "--json"), _nothing),
         Command(

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import yaml
 
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
@@ -24,6 +25,7 @@ from sca.data.duplex.storage.writer import open_split
 from sca.data.duplex.verify.dataset import verify
 from sca.data.export import run as export_run
 from sca.data.export.base import join_file_name
+from sca.data.export.moshi_args import moshi_args
 from sca.data.export.parquet import ParquetExporter
 from sca.data.export.registry import BUILT_IN_FORMATS, exporter_names, load_exporter
 from sca.data.export.run import export
@@ -188,6 +190,62 @@ def test_reader_of_moshi_finetune_reads_the_same_audio(exports):
         read[Path(piece["path"]).name] = read.get(Path(piece["path"]).name, 0) + n / 24_000
     lines = [json.loads(line) for line in (root / "data.jsonl").read_text().splitlines()]
     assert read == {Path(line["path"]).name: pytest.approx(line["duration"], abs=0.01) for line in lines}
+
+
+def test_moshi_arguments_fit_the_splits(exports):
+    """A batch has no more pieces than a split, because train.py drops incomplete batches."""
+    root = exports["moshi"].details.root
+    args = yaml.safe_load((root / "train.yaml").read_text())
+    lists = {name: (root / f"{name}.jsonl").read_text().splitlines() for name in ("train", "validation", "data")}
+    assert sorted(lists["train"] + lists["validation"]) == sorted(lists["data"])
+    assert args["data"] == {"train_data": "train.jsonl", "eval_data": "validation.jsonl", "shuffle": True}
+    assert args["do_eval"] is True
+    longest = max(json.loads(line)["duration"] for line in lists["data"])
+    assert longest <= args["duration_sec"] <= 100
+    assert args["batch_size"] == min(len(lists["train"]), len(lists["validation"]))
+    assert args["optim"]["lr"] == 2e-6
+
+
+def test_moshi_arguments_without_validation():
+    args = yaml.safe_load(moshi_args("train.yaml", "data.jsonl", [30.0, 250.5, 3600.0]))
+    assert (args["data"]["train_data"], args["data"]["eval_data"], args["do_eval"]) == ("data.jsonl", "", False)
+    assert (args["duration_sec"], args["batch_size"], args["max_steps"]) == (100, 16, 25)  # 40 pieces, 10 passes
+
+
+def test_datasets_reads_chats_with_the_heard_audio(data, exports, tmp_path):
+    root = exports["chat"].details.root
+    for split in ("train", "validation"):
+        rows = load(data, split)
+        chats = datasets.load_dataset(
+            "json", data_files=str(root / f"{split}.jsonl"), split="train", cache_dir=str(tmp_path)
+        )
+        by_row = {int(Path(chat["audios"][0]).name[:9]): chat for chat in chats}
+        assert by_row
+        for index, chat in by_row.items():
+            system, *turns = chat["messages"]
+            assert system["role"] == "system"
+            assert [turn["role"] for turn in turns] == ["user", "assistant"] * len(chat["audios"])
+            assert [turn["content"] for turn in turns[::2]] == ["<audio>"] * len(chat["audios"])
+            heard = rows[index].heard.ravel()
+            for name in chat["audios"]:
+                sound, rate_hz = soundfile.read(root / name, dtype="float32")
+                assert rate_hz == 16_000
+                assert any(np.array_equal(heard[at : at + len(sound)], sound) for at in starts(heard, sound))
+            said = "".join(turn["content"] for turn in turns[1::2]).replace(" ", "")
+            segments = sorted(rows.record(index)["segments"], key=lambda segment: segment["start_s"])
+            turns_of_row = "".join(s["text"] for s in segments if s["kind"] != "backchannel").replace(" ", "")
+            assert turns_of_row.endswith(said)
+    info = json.loads((root / "dataset_info.json").read_text())
+    assert {name: entry["file_name"] for name, entry in info.items()} == {
+        "sca_train": "train.jsonl",
+        "sca_validation": "validation.jsonl",
+    }
+
+
+def starts(heard, sound):
+    """Return where a clip may start: all places with its loudest sample."""
+    peak = int(np.argmax(np.abs(sound)))
+    return np.flatnonzero(heard == sound[peak]) - peak
 
 
 def test_lhotse_reads_cuts_with_audio_and_aligned_words(data, exports):

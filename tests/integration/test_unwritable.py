@@ -43,7 +43,7 @@ FOLDERS = {
     "download": lambda made, to: ["download", "aaaaaaaaaaa", "-o", to, "--sleep-interval", "0"],
     **{
         f"export {kind}": lambda made, to, kind=kind: ["export", made / "demo" / "duplex", "--to", kind, "-o", to]
-        for kind in ("parquet", "webdataset", "moshi", "lhotse")
+        for kind in ("parquet", "webdataset", "moshi", "lhotse", "chat")
     },
     "record": lambda made, to: ["live", "--file", made / "short.wav", "--out", made / "o.wav", "--record", to],
     "talk": lambda made, to: ["eval", "talk", "--talks", "1", "--scenarios", "answer", "-o", to],

@@ -12,6 +12,7 @@ The name becomes a value of `sca export --to`. A package cannot replace a built-
 from collections.abc import Callable
 
 from sca.data.export.base import Exporter
+from sca.data.export.chat import ChatExporter
 from sca.data.export.lhotse import LhotseExporter
 from sca.data.export.moshi import MoshiExporter
 from sca.data.export.parquet import ParquetExporter
@@ -27,6 +28,7 @@ _BUILT_IN: dict[str, Callable[[], Exporter]] = {
     "webdataset": WebDatasetExporter,
     "moshi": MoshiExporter,
     "lhotse": LhotseExporter,
+    "chat": ChatExporter,
 }
 BUILT_IN_FORMATS = tuple(_BUILT_IN)
 _REPAIR = "repair or uninstall its package"
