@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sca.audio.resample import resample
-from sca.control_tokens import control_tokens_of
+from sca.control_tokens import Grammar, control_tokens_of
 from sca.data.datasets.folder import DataFolder
 from sca.data.duplex.audio.stored_samples import chunked
 from sca.data.duplex.load.heard_words import unlabelled_within, words_within
@@ -137,6 +137,7 @@ class DuplexDataset:
         grid: The grid of the rows.
         placeholder: Id of the audio tokens in `input_ids`.
         silence_id: Id of the silence token.
+        grammar: The silence token and the control tokens.
         not_text: Ids of silence and of the control tokens.
         sessions: Session of each row. The rows of a session are consecutive.
     """
@@ -148,8 +149,9 @@ class DuplexDataset:
         self.grid: Grid = settings.grid
         self.placeholder: int = settings.duplex.audio_placeholder
         self.silence_id: int = settings.duplex.silence_token_id
-        self._control_names = control_tokens_of(settings.duplex).names
-        self.not_text = frozenset({self.silence_id, *self._control_names})
+        self.grammar = Grammar(self.silence_id, control_tokens_of(settings.duplex))
+        self._control_names = self.grammar.controls.names
+        self.not_text = self.grammar.not_text
         self._source = PerProcess(partial(open_source, folder, split))
         # Decoding runs outside the interpreter's lock, so a second core decodes the second track.
         self._decoder = PerProcess(partial(ThreadPoolExecutor, 1, "sca-decode"))

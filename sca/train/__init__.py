@@ -1,0 +1,1 @@
+"""Train a thinker on rows of `sca build-duplex`."""
