@@ -37,10 +37,10 @@ class LossFields(Section):
     length_groups: bool = Field(
         True, description="Whether the rows of a padded batch have similar lengths, so that little is padded."
     )
-    shuffle_sessions: int = Field(
-        0,
+    shuffle_sessions: int | None = Field(
+        None,
         ge=0,
         le=MAX_COUNT,
-        description="Number of consecutive sessions whose rows are mixed, for data sets at a URL; 0 is all.",
+        description="Number of consecutive sessions whose rows are mixed, 0 for all; not set is 4 at a URL, else all.",
     )
     workers: int = Field(2, ge=0, le=256, description="Processes of a device that read rows ahead; 0 reads in between.")
