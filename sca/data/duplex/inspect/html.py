@@ -28,7 +28,7 @@ from sca.errors import OutputError
 from sca.textutil import json_text, printable
 from sca.units import SPOKEN_HZ
 
-__all__ = ["AUDIO_TYPE", "PEAKS_PER_S", "opus", "tiles", "view_data", "write_frame", "write_page"]
+__all__ = ["AUDIO_TYPE", "PEAKS_PER_S", "opus", "tiles", "view_data", "write_frame", "write_page", "write_player"]
 
 PEAKS_PER_S = 100
 AUDIO_TYPE = "audio/ogg; codecs=opus"
@@ -70,13 +70,31 @@ def write_page(
         view: The row or conversation. Its audio is embedded as Ogg Opus.
         on_audio: Called with the seconds of audio that were encoded, a part at a time. Encoding takes most of the time.
     """
-    data: dict[str, object] = {
-        "tiles": tiles(report),
-        "plots": [asdict(plot) for plot in plots],
-        "view": view_data(view),
-    }
-    audio = f'<script type="application/ogg" id="audio">{base64.b64encode(opus(view, on_audio)).decode()}</script>'
-    return write_frame(path, view.title, html.escape(printable(_subtitle(view))), data, _resource("player.html"), audio)
+    more = {"tiles": tiles(report), "plots": [asdict(plot) for plot in plots]}
+    return write_player(path, view.title, _subtitle(view), view_data(view), opus(view, on_audio), more)
+
+
+def write_player(
+    path: Path,
+    title: str,
+    subtitle: str,
+    view: Mapping[str, object],
+    sound: bytes,
+    more: Mapping[str, object] | None = None,
+) -> int:
+    """Write a page that draws and plays a conversation, and return its size in bytes.
+
+    Args:
+        path: The file.
+        title: The title.
+        subtitle: Text below the title.
+        view: What the page draws, see `view_data`.
+        sound: Stereo Ogg Opus.
+        more: The tiles and plots below it; None for none.
+    """
+    data = {"tiles": [], "plots": [], "view": view, **(more or {})}
+    audio = f'<script type="application/ogg" id="audio">{base64.b64encode(sound).decode()}</script>'
+    return write_frame(path, title, html.escape(printable(subtitle)), data, _resource("player.html"), audio)
 
 
 def write_frame(

@@ -1,0 +1,1 @@
+"""Evaluation of a model while it is trained: against the row's own tokens, and in the live loop."""
