@@ -39,5 +39,4 @@ def same_alarms(alarms: Sequence[str | None]) -> int:
     """Return the number of evaluations at the end that have the alarm of the last one; 0 if that has none."""
     if not alarms or alarms[-1] is None:
         return 0
-    different = next((k for k, one in enumerate(reversed(alarms)) if one != alarms[-1]), len(alarms))
-    return different
+    return next((k for k, one in enumerate(reversed(alarms)) if one != alarms[-1]), len(alarms))

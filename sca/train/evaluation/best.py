@@ -13,7 +13,9 @@ EVALUATION = "evaluation.json"
 """The evaluation of the weights, in their folder."""
 
 
-def replace_best(output: Path, save: Callable[[Path], None], evaluation: dict[str, object], *, write: bool = True) -> None:
+def replace_best(
+    output: Path, save: Callable[[Path], None], evaluation: dict[str, object], *, write: bool = True
+) -> None:
     """Save the present weights as the best ones.
 
     A killed run leaves `best.part` or `best.old`, which the next call removes, and never a mixture of two checkpoints.

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (  # noqa: TID253 - the Trainer requires its base class
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from typing_extensions import override
 
 from sca.config.sections.train.config import TrainConfig
@@ -26,7 +31,7 @@ EVALUATIONS = "evaluations.jsonl"
 """The file of the evaluations in the folder of a run."""
 
 
-class EvaluationCallback(TrainerCallback):
+class EvaluationCallback(TrainerCallback):  # type: ignore[misc]
     """Evaluates every `train.eval_every` steps and at the end, and keeps the weights of the best evaluation.
 
     The training is the same to the last bit with and without it.
@@ -87,7 +92,9 @@ class EvaluationCallback(TrainerCallback):
         if self._train.stop_when_stuck and stuck >= self._train.stop_when_stuck:
             control.should_training_stop = True
             if first:
-                log.warning("the training ends: %s with the same alarm (train.stop_when_stuck)", counted(stuck, "evaluation"))
+                log.warning(
+                    "the training ends: %s with the same alarm (train.stop_when_stuck)", counted(stuck, "evaluation")
+                )
 
     def _line(self, state: TrainerState, found: Evaluation) -> dict[str, Any]:
         """Return the line of an evaluation in the file."""

@@ -16,7 +16,9 @@ _MOST_POINTS = 400
 _TICKS = 4
 
 
-def curves_svg(title: str, curves: Mapping[str, Curve], *, low: float | None = None, high: float | None = None) -> ET.Element:
+def curves_svg(
+    title: str, curves: Mapping[str, Curve], *, low: float | None = None, high: float | None = None
+) -> ET.Element:
     """Return a picture of curves with a common axis, each with its name and its last value.
 
     Points that are not finite are left out, and long curves are thinned: each point is then the mean of its neighbours.

@@ -47,7 +47,7 @@ class SilentVoice:
     def __init__(self, samples: int) -> None:
         self._silence = np.zeros(samples, np.float32)
 
-    def speak(self, _tokens: Sequence[int], _hidden: Tensor, *, turn_ended: bool = False) -> np.ndarray:  # noqa: ARG002
+    def speak(self, _tokens: Sequence[int], _hidden: Tensor, *, turn_ended: bool = False) -> np.ndarray:
         """Return one chunk of silence."""
         return self._silence
 
@@ -70,7 +70,7 @@ class SilentOmni(QwenOmni):
         Raises:
             ConfigError: The settings do not fit the model.
         """
-        super().__init__(ThinkerOnly(thinker, config), tokenizer, qwen, duplex)  # type: ignore[arg-type]
+        super().__init__(ThinkerOnly(thinker, config), tokenizer, qwen, duplex)
 
     @override
     def voice(self, grid: Grid, marks: Tensor, options: QwenConfig) -> SilentVoice:
@@ -109,7 +109,7 @@ def undisturbed(model: Module) -> Iterator[None]:
     import torch
 
     modes = {module: module.training for module in model.modules()}
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator is what is restored
+    python, numpy = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
         with torch.random.fork_rng(devices=devices):
@@ -119,4 +119,4 @@ def undisturbed(model: Module) -> Iterator[None]:
         for module, mode in modes.items():
             module.training = mode
         random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+        np.random.set_state(numpy)

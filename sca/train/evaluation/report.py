@@ -76,7 +76,9 @@ def _pictures(trained: Sequence[dict[str, Any]], evaluations: Sequence[dict[str,
         curves_svg("Loss of the training rows, by kind", _losses(trained), low=0.0),
         curves_svg("Loss of the evaluated rows, by kind", _losses(measured), low=0.0),
         curves_svg("Turn-taking, running freely", {name: _curve(measured, name) for name in _RATES}, low=0.0, high=1.0),
-        curves_svg("Silence and onsets, teacher-forced", {name: _curve(measured, name) for name in _FORCED}, low=0, high=1),
+        curves_svg(
+            "Silence and onsets, teacher-forced", {name: _curve(measured, name) for name in _FORCED}, low=0, high=1
+        ),
         curves_svg(
             "Latency in seconds",
             {"model": _curve(measured, "latency_s"), "rows": _curve(measured, "rows_latency_s")},
@@ -104,7 +106,9 @@ def _table(evaluations: EvaluationFile) -> str:
     for one in reversed(evaluations.lines):
         cells = [str(one["step"]), *(_number(one["metrics"].get(name)) for name in _COLUMNS), str(one.get("rows", ""))]
         links = " ".join(
-            f'<a href="{quote(path)}">{k}</a>' for k, path in enumerate(one.get("samples", ()), 1) if isinstance(path, str)
+            f'<a href="{quote(path)}">{k}</a>'
+            for k, path in enumerate(one.get("samples", ()), 1)
+            if isinstance(path, str)
         )
         alarm = one.get("alarm")
         note = html.escape(alarm_text(alarm, one["metrics"])) if alarm in ("stuck_silent", "stuck_talking") else ""

@@ -7,13 +7,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from sca.data.duplex.inspect.html import AUDIO_TYPE, PEAKS_PER_S, write_player
-from sca.data.duplex.inspect.overlaps import overlaps
+from sca.data.duplex.inspect.overlaps import Turn, overlaps
 from sca.data.duplex.inspect.page_files import page_name
 from sca.data.duplex.load.dataset import DuplexRow
 from sca.errors import OutputError, writing
@@ -105,15 +106,15 @@ def _view(
     """Return what the script of the page draws, see `sca.data.duplex.inspect.html.view_data`."""
     row, chunk_s = sample.row, float(grid.chunk_s)
     own = answers_of(row)
-    segments = []
+    segments: list[dict[str, Any]] = []
     for speaker, answers in ((1, sample.said), (2, own)):
         for run in runs_of(talks_in(answers, quiet)):
             ids = [token for answer in answers[run.first : run.end] for token in answer if token not in quiet]
             text = tokenizer.decode([token for token in ids if token not in tokenizer.special_ids])
             segments.append(_segment(speaker, text, run.first * chunk_s, run.end * chunk_s))
-    turns = sorted((1, one["start_s"], one["end_s"]) for one in segments if one["speaker"] == 1)
+    turns: list[Turn] = sorted((1, one["start_s"], one["end_s"]) for one in segments if one["speaker"] == 1)
     words = [{"text": one["word"], "start_s": one["start"], "end_s": one["end"]} for one in row.listener_words or ()]
-    heard = [(0, word["start_s"], word["end_s"]) for word in words]
+    heard: list[Turn] = [(0, one["start"], one["end"]) for one in row.listener_words or ()]
     tracks = [stereo[:, 0], stereo[:, 1], marker_sound(talks_in(own, quiet), grid.heard_samples)]
     labels = ["heard (left ear)", "the model (right ear)", "the row (not played)"]
     shared = {"first": 0, "n_chunks": len(row.heard)}
@@ -142,7 +143,7 @@ def _view(
     }
 
 
-def _segment(speaker: int, text: str, start_s: float, end_s: float) -> dict[str, object]:
+def _segment(speaker: int, text: str, start_s: float, end_s: float) -> dict[str, Any]:
     return {
         "speaker": speaker,
         "kind": "turn",

@@ -16,7 +16,7 @@ from sca.tokenizer import TextTokenizer
 from sca.train.evaluation.runs import matched_onsets, runs_of
 from sca.train.evaluation.turns import ratio
 from sca.train.objective.kinds import IGNORED, Kind
-from sca.train.objective.label_logits import LABELLED, labelled_places, logits_at_labels
+from sca.train.objective.label_logits import logits_at_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Collate", "teacher_forced", "teacher_metrics", "token_class"]
 
 Collate = Callable[[Sequence[DuplexRow]], Mapping[str, Any]]
-"""Makes a batch of rows: the arguments of the thinker, and `labels`, int64 `(B, L, 2)`."""
+"""Makes a batch of rows, see `sca.train.batches.collate.TrainCollator`."""
 
 _ONSET_TOLERANCE = 1
 """Largest distance of a predicted onset from that of the row, in chunks."""
@@ -45,15 +45,15 @@ def teacher_forced(
     """
     import torch
 
-    batch = {name: value for name, value in collate([row]).items() if value is not None}
+    batch = dict(collate([row]))
     labels = batch.pop("labels")
     device = next(thinker.parameters()).device
     hooks = logits_at_labels(thinker)
     try:
         # Not inference_mode: modules may keep tensors of a call, which the training could not use then.
         with torch.no_grad():
-            given = {name: value.to(device) for name, value in batch.items()} | {LABELLED: labelled_places(labels)}
-            logits = learner(**given, use_cache=False).logits
+            given = {name: value.to(device) if hasattr(value, "to") else value for name, value in batch.items()}
+            logits = learner(**given).logits
     finally:
         hooks.remove()
     tokens, kinds = labels[0, 1:][labels[0, 1:, 0] != IGNORED].unbind(-1)

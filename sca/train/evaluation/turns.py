@@ -105,7 +105,9 @@ def measure_turns(
     for start, end in _silences(own_spoken, length):
         talk = _within(user, start, end)
         if talk:
-            found.pauses.append(measure_pause_handling(others, [talk[0]], talk[-1][1]))
+            # A run that is already in progress counts as beginning there.
+            spoken_there = _within(others, talk[0][0], talk[-1][1])
+            found.pauses.append(measure_pause_handling(spoken_there, [talk[0]], talk[-1][1]))
     return found
 
 
@@ -117,15 +119,16 @@ def _counts(
     model: Sequence[Run],
     own: Sequence[Run],
 ) -> Counter[str]:
-    """Return the counts of a row. Onsets in chunk 0 are not missed: nothing was heard before them."""
-    free = {j for j, run in enumerate(own) if run.first == 0} - {j for _, j in pairs}
-    late = sum(abs(model[i].first - own[j].first) for i, j in pairs)
+    """Return the counts of a row. An onset in chunk 0 of the row does not count: nothing was heard before it."""
+    given = int(bool(own) and own[0].first == 0)
+    given_pairs = int(bool(given and pairs) and pairs[0][1] == 0)
+    late = sum(abs(model[i].first - own[j].first) for i, j in pairs[given_pairs:])
     return Counter(
         rows=1,
         chunks=len(said),
-        onsets_said=len(model),
-        onsets_wanted=len(own) - len(free),
-        onsets_matched=len(pairs),
+        onsets_said=len(model) - given_pairs,
+        onsets_wanted=len(own) - given,
+        onsets_matched=len(pairs) - given_pairs,
         onset_distance=late,
         silent_chunks=int(silent.sum()),
         silent_kept=int((silent & ~said).sum()),

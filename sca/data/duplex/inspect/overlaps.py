@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-__all__ = ["overlaps"]
+__all__ = ["Turn", "overlaps"]
 
 Turn = tuple[int, float, float]
 """Speaker, start and end in seconds."""
