@@ -29,6 +29,7 @@ LAYERS = {
     "sca.spans": 0,
     "sca.textutil": 0,
     "sca.units": 0,
+    "sca.urls": 0,
     "sca.distribution": 0,
     "sca.audio": 1,
     "sca.config": 1,

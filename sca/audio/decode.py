@@ -32,6 +32,7 @@ from sca.audio.decoder.sndfile import HEAD_BYTES, is_read_here, open_sndfile
 from sca.audio.resample import StreamResampler
 from sca.errors import InputError
 from sca.textutil import counted
+from sca.urls.cache import at_hand
 
 __all__ = [
     "ACCEPT_ANY_DAMAGE_S",
@@ -275,7 +276,7 @@ def length_s(path: Path, reading: Reading = ANY_DAMAGE) -> float:
 
 
 def _open(path: Path, reading: Reading) -> AudioReader:
-    header, is_mpeg, is_plain = _inspect(path)
+    header, is_mpeg, is_plain = _inspect(at_hand(path))
     cut: str | None = None
     if header is not None and header.truncated:
         assert header.promised_bytes is not None

@@ -35,6 +35,7 @@ from sca.config.sections.data.convert import ConvertConfig
 from sca.config.sections.data.diarization import DiarizationConfig
 from sca.config.sections.data.synth import SynthConfig
 from sca.config.sections.data.transcribe import QualityConfig, TranscribeConfig
+from sca.config.sections.data.urls import UrlsConfig
 from sca.config.sections.duplex import DuplexConfig
 from sca.config.sections.live import LiveConfig
 from sca.config.sections.llm import LlmConfig
@@ -144,6 +145,7 @@ class Settings(BaseModel):
     serve: ServeConfig = ServeConfig()
     vision: VisionConfig = VisionConfig()
     paths: PathsConfig = PathsConfig()
+    urls: UrlsConfig = UrlsConfig()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property

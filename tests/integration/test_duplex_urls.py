@@ -19,7 +19,6 @@ import sca
 from sca.browse.data_set import open_data_set
 from sca.browse.index import open_index
 from sca.browse.row import row_view
-from sca.data.datasets import remote
 from sca.data.datasets.hub import push
 from sca.data.duplex.inspect.html import view_data
 from sca.data.duplex.load.collate import DuplexCollator
@@ -27,6 +26,7 @@ from sca.data.duplex.verify.dataset import verify
 from sca.data.runs.ledger import lock_dir
 from sca.errors import InputError, UpstreamError
 from sca.tokenizer import load_tokenizer
+from sca.urls import requests
 from tests.helpers import corpus
 from tests.helpers.cutting_proxy import cutting_proxy
 from tests.helpers.duplex_sources import FORMATS, assert_equal, build_sources
@@ -69,7 +69,7 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def without_pauses(monkeypatch):
-    monkeypatch.setattr(remote, "_PAUSES_S", (0, 0))
+    monkeypatch.setattr(requests, "_PAUSES_S", (0, 0))
 
 
 def options(hub):

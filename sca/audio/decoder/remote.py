@@ -20,6 +20,7 @@ from sca.audio.decoder.findings import receive_findings
 from sca.audio.decoder.opening import Opening, open_here
 from sca.audio.decoder.pool import default_pool
 from sca.audio.decoder.properties import FileProperties
+from sca.urls.cache import at_hand
 
 __all__ = ["HAS_PROCESSES", "RemoteReader", "file_properties", "open_file", "selected_track"]
 
@@ -173,7 +174,7 @@ def file_properties(path: Path) -> FileProperties:
 
 def _asked(what: str, path: Path, **fields: object) -> dict[str, Any]:
     pool = default_pool()
-    process = pool.take(path)
+    process = pool.take(at_hand(path))
     try:
         answer = process.ask(what, path, **fields)
         process.is_usable = True

@@ -13,8 +13,9 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import TyperException
 from typing_extensions import override
 
-from sca.cli.shared.console import begin_command, show_details
+from sca.cli.shared.console import begin_command, print_note, show_details
 from sca.cli.shared.examples import EXAMPLES
+from sca.cli.shared.urls.places import places
 from sca.errors import UnknownNameError
 
 __all__ = ["Command", "Group"]
@@ -83,7 +84,8 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         begin_command(ctx.command_path)
         try:
-            return super().invoke(ctx)
+            with places(ctx, note=lambda text: print_note(f"sca: {text}")):
+                return super().invoke(ctx)
         except UnknownNameError as error:
             option = _option_with(ctx, error.name)
             if option is not None:

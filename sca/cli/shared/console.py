@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from typing_extensions import override
 
 from sca.textutil import json_text, printable
+from sca.urls.shown import forget_shown, with_urls
 
 if TYPE_CHECKING:
     from sca.cli.shared.terminal import SafeConsole
@@ -46,6 +47,7 @@ def begin_command(path: str) -> None:
     """Tell this module which command runs, such as `sca turn ask`, for the schema of its results."""
     global _running
     _running = _OTHER_NAMES.get(path, path)
+    forget_shown()
 
 
 def show_details() -> None:
@@ -127,7 +129,7 @@ def print_fields(*fields: str) -> None:
 
 def print_text(text: str) -> None:
     """Print a piece of a text on stdout at once. Its line breaks stay; other control characters become visible escapes."""
-    sys.stdout.write("\n".join(map(printable, text.split("\n"))))
+    sys.stdout.write("\n".join(map(printable, with_urls(text).split("\n"))))
     sys.stdout.flush()
 
 
@@ -137,7 +139,7 @@ def print_note(text: str) -> None:
 
 
 def _write_line(stream: TextIO, text: str) -> None:
-    stream.write(f"{printable(text)}\n")
+    stream.write(f"{printable(with_urls(text))}\n")
 
 
 def with_schema(document: Mapping[str, object] | Sequence[object], part: str = "") -> dict[str, object]:
@@ -164,7 +166,8 @@ def emit_json(document: Mapping[str, object] | Sequence[object], part: str = "",
         indent: Spaces per level; None prints one line.
     """
     is_unicode = (sys.stdout.encoding or "utf-8").lower().replace("-", "").startswith("utf")
-    sys.stdout.write(json_text(with_schema(document, part), indent=indent, ascii_only=not is_unicode) + "\n")
+    text = json_text(with_schema(document, part), indent=indent, ascii_only=not is_unicode)
+    sys.stdout.write(with_urls(text) + "\n")
 
 
 def report(error: "ScaError") -> int:

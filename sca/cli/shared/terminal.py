@@ -14,6 +14,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from sca.textutil import printable
+from sca.urls.shown import with_urls
 
 __all__ = ["SafeConsole", "data_table", "print_table"]
 
@@ -32,7 +33,7 @@ class SafeConsole(Console):
     @override
     def render_str(self, text: str, **options: Any) -> Text:
         # Before the layout, because an escape is wider than the character.
-        return super().render_str(printable(text), **options)
+        return super().render_str(printable(with_urls(text)), **options)
 
     @override
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
-from sca.data.datasets.remote import RangeFile, connect, requesting, try_again
 from sca.errors import InputError
 from sca.textutil import first_line
+from sca.urls.requests import RangeFile, connect, requesting, try_again
 
 __all__ = ["DataFolder"]
 

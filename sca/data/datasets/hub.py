@@ -6,10 +6,10 @@ an interrupted upload continues with the missing files, and readers never see ha
 
 from pathlib import Path
 
-from sca.data.datasets.remote import is_network_error
 from sca.data.runs.ledger import lock_dir
 from sca.errors import InputError, UpstreamError, UsageError
 from sca.textutil import first_line
+from sca.urls.requests import is_network_error
 
 __all__ = ["push"]
 

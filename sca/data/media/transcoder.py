@@ -28,8 +28,10 @@ from sca.data.runs.files import Unchanged, file_stat, input_sha256, publish
 from sca.data.runs.incremental import NEEDED, damage_facts, failure_reason
 from sca.data.runs.ledger import LedgerEntry
 from sca.data.runs.summary import Outcome
-from sca.errors import InputError, OutputError, ScaError, writing
+from sca.errors import InputError, OutputError, ScaError, UpstreamError, writing
 from sca.textutil import counted, one_line
+from sca.urls.cache import at_hand, known_sha256
+from sca.urls.hollow import is_hollow
 
 __all__ = ["TranscodeJob", "Transcoder", "part_name"]
 
@@ -64,18 +66,24 @@ class TranscodeJob:
 
     Attributes:
         source: The file.
-        info: The facts in its header.
+        header: The facts in its header; None for a file at a URL that is not fetched yet.
         unchanged: Its identity before anything of it was read.
     """
 
     source: SourceFile
-    info: AudioInfo
+    header: AudioInfo | None
     unchanged: Unchanged
 
     @property
+    def info(self) -> AudioInfo:
+        """The facts in its header, when the work begins."""
+        assert self.header is not None
+        return self.header
+
+    @property
     def expected_s(self) -> float | None:
-        """The length that the header promises in seconds, if it does."""
-        return self.info.duration_s
+        """The length that the header promises in seconds, if it is known and does."""
+        return None if self.header is None else self.header.duration_s
 
 
 def part_name(target: Path) -> str:
@@ -133,22 +141,18 @@ class Transcoder:
         """
         before = self._recorded(source)
         if before is not None and before.extra["stat"] == file_stat(source.path) and not self._force:
-            try:
-                found = file_properties(self._out / source.target)
-            except InputError:
-                pass
-            else:
-                same_length = abs(found.seconds - before.extra["seconds"]) <= LENGTH_SLACK_S
-                if self._requested.difference(found) is None and same_length:
-                    kept = replace(before, status="kept", reason=None, retryable=False)
-                    return Outcome(kept, found.seconds, made=False)
+            found_s = self._finished_s(self._out / source.target, before)
+            if found_s is not None:
+                kept = replace(before, status="kept", reason=None, retryable=False)
+                return Outcome(kept, found_s, made=False)
         try:
             str(source.path).encode()  # ffmpeg-python passes on text only
         except UnicodeEncodeError:
             return self.failed(source, f"{source.item}: its name is not valid UTF-8: rename it")
         try:
             unchanged = Unchanged(source.path)
-            return TranscodeJob(source, probe(source.path, self._reading), unchanged)
+            header = None if is_hollow(source.path) else probe(source.path, self._reading)
+            return TranscodeJob(source, header, unchanged)
         except InputError as error:
             return self.failed(source, error)
 
@@ -163,7 +167,9 @@ class Transcoder:
             FfmpegStopped: The run was stopped.
         """
         try:
-            digest = input_sha256(job.source.path)
+            digest = input_sha256(at_hand(job.source.path))
+            if job.header is None:
+                job = replace(job, header=probe(job.source.path, self._reading))
             key = blake2b(f"{self._made_as}\n{digest}".encode(), digest_size=16).hexdigest()
             target = self._out / job.source.target
             replaced: tuple[str, ...] = ()
@@ -179,10 +185,22 @@ class Transcoder:
                 made, notes = self._make(job, target, on_progress)
             return Outcome(self._entry(job, key, digest, made, (*replaced, *notes)), made.seconds)
         except ScaError as error:
-            retryable = isinstance(error, OutputError) or error.exit_code == 1
+            retryable = isinstance(error, OutputError | UpstreamError) or error.exit_code == 1
             return self.failed(job.source, error, retryable=retryable)
         except OSError as error:
             return self.failed(job.source, f"{job.source.item}: {error.strerror or error}", retryable=True)
+
+    def _finished_s(self, target: Path, before: LedgerEntry) -> float | None:
+        """Return the length of a result that is as the ledger has it; None for any other file."""
+        recorded_s = float(before.extra["seconds"])
+        if known_sha256(target) is not None:
+            return recorded_s  # uploaded by an earlier run, as it was checked then
+        try:
+            found = file_properties(target)
+        except InputError:
+            return None
+        is_same = self._requested.difference(found) is None and abs(found.seconds - recorded_s) <= LENGTH_SLACK_S
+        return found.seconds if is_same else None
 
     def _recorded(self, source: SourceFile) -> LedgerEntry | None:
         """Return the entry of a result in the requested format, if one was ever made."""

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from sca.errors import ScaError, error_of_system
 from sca.textutil import first_line
+from sca.urls.cache import in_use
 
 __all__ = ["Executor", "UnexpectedError", "WorkerDiedError", "call", "guarded"]
 
@@ -86,8 +87,9 @@ def guarded(work: Callable[[Job], Result], job: Job) -> Result:
 
 
 def call(work: Callable[[Job], Result], job: Job) -> Result | ScaError:
-    """Call `work(job)` and return a `ScaError` that it raises as the result."""
+    """Call `work(job)` and return a `ScaError` that it raises as the result. Files at URLs that it reads stay on disk."""
     try:
-        return work(job)
+        with in_use():
+            return work(job)
     except ScaError as error:
         return error

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from sca.errors import InputError, TooLargeError, writing
 from sca.files.atomic import atomic_write, check_no_link, publish
 from sca.files.bounded import read_whole
+from sca.urls.cache import at_hand, known_sha256
 
 __all__ = [
     "Unchanged",
@@ -82,8 +83,11 @@ def write_json_lines(path: Path, documents: Iterable[object]) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content in hex."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file's content in hex. That of a file at a URL may be known without reading it."""
+    known = known_sha256(path)
+    if known is not None:
+        return known
+    with at_hand(path).open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 

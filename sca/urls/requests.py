@@ -60,15 +60,16 @@ def connect(url: str, options: dict[str, object]) -> tuple[Any, str]:
 
 
 @contextmanager
-def requesting(url: str) -> Iterator[None]:
+def requesting(url: str, action: str = "read") -> Iterator[None]:
     """Turn the errors of requests into those of sca.
 
     Args:
         url: What is requested, for messages.
+        action: What is done with it, for messages: read, written or deleted.
 
     Raises:
         FileNotFoundError: It does not exist.
-        UpstreamError: It cannot be read.
+        UpstreamError: It cannot be read, written or deleted.
     """
     try:
         yield
@@ -79,7 +80,7 @@ def requesting(url: str) -> Iterator[None]:
     except Exception as error:
         if not is_network_error(error):
             raise
-        raise UpstreamError(f"{url} cannot be read: {first_line(error)}", hint=_hint(url, error)) from error
+        raise UpstreamError(f"{url} cannot be {action}: {first_line(error)}", hint=_hint(url, error)) from error
 
 
 def try_again(request: Callable[[], Result]) -> Result:
