@@ -15,6 +15,18 @@ class RunFields(Section):
     method: Annotated[Literal["lora", "full"], Flag("--method")] = Field(
         "lora", description="What is trained: lora (an adapter of the thinker) or full (the thinker's own weights)."
     )
+    targets: Annotated[str, Flag("--targets", "PARTS")] = Field(
+        "auto",
+        pattern=r"^(auto|{part}(,{part})*)$".format(
+            part="(attention|experts|router|norms|lm_head|embeddings|audio_tower)"
+        ),
+        description="Parts of the thinker that are trained, with commas between them: attention, experts, router, norms, lm_head, "
+        "embeddings, audio_tower. auto: attention with lora; attention,experts,norms,lm_head with full.",
+    )
+    token_rows: bool = Field(
+        False,
+        description="With lora, train the rows of silence and the control tokens in the embeddings and in lm_head too.",
+    )
     rank: Annotated[int, Flag("--rank", "N")] = Field(64, ge=1, le=4096, description="Rank of the LoRA adapter.")
     alpha: float = Field(
         128.0, gt=0, le=65536, description="Scale of the LoRA adapter; the update is scaled by alpha / rank."

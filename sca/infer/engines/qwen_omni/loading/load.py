@@ -24,7 +24,7 @@ from sca.units import Grid
 if TYPE_CHECKING:
     from torch.nn import Module
 
-__all__ = ["LoadedModel", "load_model"]
+__all__ = ["LoadedModel", "check_folder", "from_pretrained", "load_model"]
 
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
@@ -71,19 +71,17 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2,
     folder = Path(qwen.model_id).expanduser()
     local = folder.is_dir()
     if local:
-        _check_folder(folder)
+        check_folder(folder)
     # First, because it is small: an unreachable hub is reported within seconds.
     tokenizer = load_tokenizer(qwen.model_id, revision=qwen.model_revision)
     where = str(folder) if local else qwen.model_id
-    config = _loaded(Qwen3OmniMoeConfig, where, qwen, local=local)
+    config = from_pretrained(Qwen3OmniMoeConfig, qwen)
     if not config.enable_audio_output:
         raise InputError(f"the model {where} does not have a talker (enable_audio_output is false)")
     placed = place(config, qwen, Grid() if grid is None else grid, text_tokens, sessions)
-    model = _loaded(
+    model = from_pretrained(
         speaking_model(),
-        where,
         qwen,
-        local=local,
         method=quantisation_of(config),
         dtype=qwen.torch_dtype,
         device_map=placed.device_map,
@@ -105,7 +103,15 @@ def load_model(qwen: QwenConfig, grid: Grid | None = None, text_tokens: int = 2,
     return LoadedModel(model, tokenizer, placed.slots)
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Check that a folder has a Qwen3-Omni model with all its weights.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        InputError: A file is missing or cannot be read, or the folder contains another kind of model.
+    """
     if not (folder / "config.json").is_file():
         raise InputError(
             f"{folder} does not contain a model: config.json is missing", hint="give the folder of a Qwen3-Omni model"
@@ -129,8 +135,27 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{folder} lacks weights: {', '.join(missing)} missing", hint="copy or download it again")
 
 
-def _loaded(kind: Any, where: str, qwen: QwenConfig, *, local: bool, method: str | None = None, **more: Any) -> Any:
-    """Call `from_pretrained` of a class of transformers, and map its exceptions. `method` is that of quantised weights."""
+def from_pretrained(kind: Any, qwen: QwenConfig, *, method: str | None = None, **more: Any) -> Any:
+    """Call `from_pretrained` of a class of transformers, and map its exceptions.
+
+    Args:
+        kind: The class.
+        qwen: The settings of the model: a folder or hub id.
+        method: The method of quantised weights; None for others.
+        **more: Further arguments of the class.
+
+    Returns:
+        What the class returns.
+
+    Raises:
+        MissingToolError: A package is not installed that the weights or the attention kernel need.
+        InputError: The files of a folder cannot be loaded.
+        UpstreamError: The hub does not provide the model.
+        ConfigError: The attention kernel does not exist.
+    """
+    folder = Path(qwen.model_id).expanduser()
+    local = folder.is_dir()
+    where = str(folder) if local else qwen.model_id
     try:
         with quiet_loading():
             return kind.from_pretrained(

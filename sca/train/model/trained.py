@@ -1,0 +1,60 @@
+"""The model of a training run: the thinker, what the Trainer steps, and how it is saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sca.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+    from transformers import PretrainedConfig
+
+__all__ = ["TrainedModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A thinker with the weights that are trained.
+
+    Attributes:
+        thinker: The thinker. With LoRA its adapted modules are those of peft, so a forward pass includes the adapter.
+        learner: What the Trainer gets: the peft model around the thinker, or the thinker itself.
+        tokenizer: The tokenizer of the checkpoint.
+        config: The configuration of the whole checkpoint; `config.thinker_config` is that of the thinker.
+        method: `lora` or `full`.
+    """
+
+    thinker: Module
+    learner: Module
+    tokenizer: TextTokenizer
+    config: PretrainedConfig
+    method: str
+
+    @property
+    def trainable(self) -> list[str]:
+        """The full names of the parameters that are trained, in the order of the model."""
+        return [name for name, weight in self.learner.named_parameters() if weight.requires_grad]
+
+    @property
+    def trainable_count(self) -> int:
+        """The number of weights that are trained."""
+        return sum(weight.numel() for weight in self.learner.parameters() if weight.requires_grad)
+
+    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Save what was trained: the adapter, or the weights of the thinker.
+
+        Args:
+            folder: The folder, which is made if it does not exist.
+            weights: The weights of `learner`, gathered from all processes; None to take them from it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        learner: Any = self.learner
+        if self.method == "lora":
+            # The frozen weights of lm_head and of the embeddings would be saved with their adapters: 1.2 GB.
+            learner.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
+        else:
+            learner.save_pretrained(folder, state_dict=weights)

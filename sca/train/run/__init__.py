@@ -1,0 +1,1 @@
+"""A training run: its data, arguments, checkpoints and log."""
