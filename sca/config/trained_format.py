@@ -15,7 +15,16 @@ from sca.errors import ConfigError, InputError
 from sca.files.atomic import atomic_write
 from sca.textutil import first_line
 
-__all__ = ["FORMAT_FILE", "TrainedFormat", "check_trained_format", "read_trained_format", "write_trained_format"]
+__all__ = [
+    "FORMAT_FILE",
+    "TrainedFormat",
+    "check_trained_format",
+    "different_settings",
+    "read_trained_format",
+    "trained_format",
+    "write_format",
+    "write_trained_format",
+]
 
 FORMAT_FILE = "duplex.json"
 _ROWS = "settings.json"
@@ -30,6 +39,7 @@ _DUPLEX = (
     "lead_chunks",
     "system_prompt",
 )
+_PROMPT = "duplex.system_prompt"
 _SHOWN = 60
 
 
@@ -56,6 +66,26 @@ class TrainedFormat(BaseModel):
     conditioning: str = "embed"
 
 
+def trained_format(settings: Settings, *, conditioning: str = "embed") -> TrainedFormat:
+    """Return the format of rows.
+
+    Args:
+        settings: The settings that the rows were built with.
+        conditioning: The input of the talker in training: `embed`, or `hidden:N`.
+    """
+    values = {name: getattr(settings.audio, name) for name in _AUDIO}
+    values |= {name: getattr(settings.duplex, name) for name in _DUPLEX}
+    return TrainedFormat.model_validate(values | {"conditioning": conditioning})
+
+
+def write_format(folder: Path, trained: TrainedFormat) -> Path:
+    """Write `duplex.json` to a folder, and return its path."""
+    path = folder / FORMAT_FILE
+    with atomic_write(path) as temporary:
+        temporary.write_text(trained.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
+    return path
+
+
 def write_trained_format(folder: str | Path, data: str | Path, *, conditioning: str = "embed") -> Path:
     """Write `duplex.json` for a model that was trained on a data set.
 
@@ -80,10 +110,7 @@ def write_trained_format(folder: str | Path, data: str | Path, *, conditioning: 
         raise InputError(
             f"{source} cannot be used: {first_line(error)}", hint="give a data set that sca build-duplex wrote"
         ) from error
-    path = Path(folder) / FORMAT_FILE
-    with atomic_write(path) as temporary:
-        temporary.write_text(trained.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
-    return path
+    return write_format(Path(folder), trained)
 
 
 def read_trained_format(folder: Path) -> TrainedFormat | None:
@@ -115,23 +142,35 @@ def check_trained_format(folder: Path, trained: TrainedFormat, settings: Setting
     Raises:
         ConfigError: They differ. The prompt may differ if `qwen.any_prompt` is set.
     """
-    sections = dict.fromkeys(_AUDIO, "audio") | dict.fromkeys(_DUPLEX, "duplex") | {"conditioning": "qwen"}
+    different = different_settings(trained, settings)
     if settings.qwen.any_prompt:
-        del sections["system_prompt"]
-    different = []
+        different.pop(_PROMPT, None)
+    if not different:
+        return
+    listed = ", ".join(different.values())
+    only_prompt = [*different] == [_PROMPT]
+    raise ConfigError(
+        f"the model in {folder} was trained with {listed}",
+        hint=f"set {', '.join(different)} as in {folder / FORMAT_FILE}"
+        + (", or qwen.any_prompt=true to use another prompt" if only_prompt else ""),
+    )
+
+
+def different_settings(trained: TrainedFormat, settings: Settings) -> dict[str, str]:
+    """Return the settings that differ from those of a format, by name: `NAME OLD (now NEW)`.
+
+    Args:
+        trained: The format.
+        settings: The settings.
+    """
+    sections = dict.fromkeys(_AUDIO, "audio") | dict.fromkeys(_DUPLEX, "duplex") | {"conditioning": "qwen"}
+    different = {}
     for name, section in sections.items():
         now, then = getattr(getattr(settings, section), name), getattr(trained, name)
         if now != then:
-            different.append((f"{section}.{name}", then, now))
-    if not different:
-        return
-    listed = ", ".join(f"{name} {_shown(then)} (now {_shown(now)})" for name, then, now in different)
-    only_prompt = [name for name, _, _ in different] == ["duplex.system_prompt"]
-    raise ConfigError(
-        f"the model in {folder} was trained with {listed}",
-        hint=f"set {', '.join(name for name, _, _ in different)} as in {folder / FORMAT_FILE}"
-        + (", or qwen.any_prompt=true to use another prompt" if only_prompt else ""),
-    )
+            full = f"{section}.{name}"
+            different[full] = f"{full} {_shown(then)} (now {_shown(now)})"
+    return different
 
 
 def _shown(value: object) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "EXPORT",
     "SYNTH",
     "TALK",
+    "TRAIN",
     "Owner",
     "claim",
     "ensure_owned_dir",
@@ -63,11 +64,12 @@ _SCA = Path(".sca")
 EXPORT = Owner("sca export", _SCA / "export.json")
 SYNTH = Owner("sca synth", _SCA / "synth.json", before="scripts")
 TALK = Owner("sca eval talk", _SCA / "talks.json")
+TRAIN = Owner("sca train", _SCA / "train.json")
 DEMO = Owner("sca demo", _SCA / "demo.json")
 CONVERT = Owner("sca convert", _SCA / "convert.json", earlier=_SCA / "shows")
 BUILD = Owner("sca build-duplex", Path("settings.json"), field="duplex", earlier=_SCA / "sessions")
 # The last one is the least specific: exports have the settings.json of their data set.
-_OWNERS = (EXPORT, SYNTH, TALK, DEMO, CONVERT, BUILD)
+_OWNERS = (EXPORT, SYNTH, TALK, TRAIN, DEMO, CONVERT, BUILD)
 
 
 def owner_of(folder: Path) -> Owner | None:

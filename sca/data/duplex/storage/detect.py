@@ -35,6 +35,7 @@ __all__ = [
     "EXPORT_FILE",
     "ROWS_FILE",
     "SESSIONS_FILE",
+    "SPLITS_FILE",
     "Export",
     "StoredRow",
     "StoredSession",
@@ -52,6 +53,8 @@ GRID_FORMATS = ("parquet", "webdataset")
 """Export formats that keep the rows, and so can be verified."""
 SESSIONS_FILE = "sessions.jsonl"
 """The tracks of a webdataset without audio: one JSON line per record of `storage`."""
+SPLITS_FILE = "dataset_dict.json"
+"""The splits of an Arrow data set; written when it is finished."""
 ROWS_FILE = "rows.jsonl"
 """Where each row of a webdataset is in its tar files: one JSON line per row."""
 
@@ -167,7 +170,7 @@ def splits_of(root: Path, export: Export | None) -> list[str]:
     """
     if export is not None:
         return export.splits
-    path = root / "dataset_dict.json"
+    path = root / SPLITS_FILE
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["splits"]
         named = [str(name) for name in names if name != "storage"]

@@ -1,0 +1,198 @@
+"""A training run from a data set to checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sca.config import Settings
+from sca.data.runs.owner import TRAIN, ensure_owned_dir, hold
+from sca.errors import OutputError
+from sca.infer.engines.qwen_omni.loading.requirements import check_installed
+from sca.textutil import counted
+from sca.tokenizer import load_tokenizer
+from sca.train.run.data import TrainingData, check_model, open_data
+from sca.train.run.record import check_same_run, run_toml, write_record
+from sca.train.run.summary import TrainListener, TrainSummary
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, TrainingArguments
+
+    from sca.tokenizer import TextTokenizer
+    from sca.train.model.trained import TrainedModel
+    from sca.train.run.trainer import ThinkerTrainer
+
+__all__ = ["train"]
+
+
+def train(
+    data: str | Path,
+    output: Path,
+    settings: Settings,
+    *,
+    resume: bool = False,
+    listener: TrainListener | None = None,
+) -> TrainSummary:
+    """Train the thinker of a model on the rows of a data set.
+
+    All checks that do not need the weights run before the weights are read. Ctrl-C and SIGTERM end the run after the
+    step in progress, with a checkpoint.
+
+    Args:
+        data: The data set: a folder or a URL, see `sca.load`.
+        output: The folder of the run.
+        settings: `train`, and `qwen` for the model. `audio` and `duplex` are those of the rows.
+        resume: Continue the run in the folder from its last whole checkpoint, if it has one.
+        listener: Receives what the run reports.
+
+    Returns:
+        What the run did.
+
+    Raises:
+        MissingToolError: A package of the extra train is not installed.
+        InputError: The data set or the model cannot be used, or the loss is not finite.
+        OutputError: The folder has another run in it, or cannot be written.
+        ConfigError: The settings do not fit the model, the rows, or the run that is continued.
+        NoMemoryError: A batch does not fit into memory.
+        TrainingInterrupt: A signal arrived; the checkpoint is saved.
+    """
+    check_installed("torch", "transformers", "accelerate", "peft")
+    rows = open_data(data, settings)
+    settings = rows.settings
+    from sca.train.model.load import model_config
+    from sca.train.run.arguments import training_arguments
+
+    # First, because they are small: an unreachable hub is reported within seconds.
+    tokenizer = load_tokenizer(settings.qwen.model_id, revision=settings.qwen.model_revision)
+    config = model_config(settings.qwen)
+    check_model(data, rows, tokenizer, config)
+    arguments = training_arguments(output, settings)
+    with _held(output, arguments):
+        start = _start(output, rows, arguments, resume=resume)
+        trained = _model(tokenizer, config, settings, arguments)
+        return _run(output, rows, trained, arguments, start, listener)
+
+
+@contextmanager
+def _held(output: Path, arguments: TrainingArguments) -> Iterator[None]:
+    """Hold the output folder in the main process; the others only check it."""
+    if arguments.process_index == 0:
+        with hold(output, TRAIN):
+            yield
+    else:
+        ensure_owned_dir(output, TRAIN)
+        yield
+
+
+def _start(output: Path, rows: TrainingData, arguments: TrainingArguments, *, resume: bool) -> Path | None:
+    """Return the checkpoint that the run continues from; None to begin. Claims the folder.
+
+    Raises:
+        OutputError: The folder has a run in it, and this one does not continue it.
+        ConfigError: It began with other settings or rows.
+    """
+    from sca.train.run.checkpoints import drop_partial, whole_checkpoints
+
+    found, processes = whole_checkpoints(output), arguments.world_size
+    if found and not resume:
+        raise OutputError(
+            f"{output} has a training run in it, with {counted(found[-1].step, 'step')}",
+            hint="continue it with --resume, or give another folder",
+        )
+    if found:
+        check_same_run(output, rows.settings, rows.identity, processes)
+    with arguments.main_process_first():
+        if arguments.process_index == 0:
+            drop_partial(output)
+            if not found:
+                write_record(output, rows.settings, rows.identity, processes)
+    return found[-1].folder if found else None
+
+
+def _model(
+    tokenizer: TextTokenizer, config: PretrainedConfig, settings: Settings, arguments: TrainingArguments
+) -> TrainedModel:
+    import torch
+
+    from sca.infer.engines.qwen_omni.loading.requirements import dtype_of
+    from sca.train.model.load import load_thinker
+    from sca.train.model.prepare import make_trainable
+
+    train, qwen = settings.train, settings.qwen
+    torch.manual_seed(train.seed)  # of the new weights of an adapter
+    dtype = torch.float32 if train.method == "full" else dtype_of(config, qwen.torch_dtype)
+    thinker = load_thinker(qwen, config, dtype, _device(arguments))
+    thinker.config.use_cache = False
+    return make_trainable(thinker, tokenizer, config, settings)
+
+
+def _device(arguments: TrainingArguments) -> torch.device | None:
+    """Return the device that the weights are read to; None if they are divided among processes afterwards."""
+    divided = bool(arguments.deepspeed) or arguments.fsdp_config is not None and bool(arguments.fsdp)
+    return None if divided else arguments.device
+
+
+def _run(
+    output: Path,
+    rows: TrainingData,
+    trained: TrainedModel,
+    arguments: TrainingArguments,
+    start: Path | None,
+    listener: TrainListener | None,
+) -> TrainSummary:
+    from sca.train.run.checkpoints import LAST, CheckpointKeeper
+    from sca.train.run.log import LogWriter, first_and_last
+    from sca.train.run.stop import StopAfterStep, StopRequest
+
+    settings, began = rows.settings, time.monotonic()
+    resumed_from = None if start is None else int(start.name.rpartition("-")[2])
+    log, stop = LogWriter(output, listener, resumed_from), StopRequest()
+    trainer = _trainer(rows, trained, arguments)
+    toml = run_toml(settings, rows.format)
+    for callback in (log, StopAfterStep(stop), CheckpointKeeper(rows.format, toml, settings.train.keep)):
+        trainer.add_callback(callback)
+    if listener is not None:
+        listener.on_note(f"{counted(trained.trainable_count, 'weight')} of {counted(len(trained.trainable), 'parameter')}")
+    with stop:
+        trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    state: Any = trainer.state
+    if state.global_step < state.max_steps:
+        stop.end(f"checkpoint-{state.global_step} is saved, and the same command with --resume continues from there")
+    return TrainSummary(
+        output=output,
+        steps=state.global_step,
+        made=state.global_step - (resumed_from or 0),
+        epochs=float(state.epoch or 0),
+        rows=len(rows.train),
+        validation_rows=0 if rows.validation is None else len(rows.validation),
+        trainable=trained.trainable_count,
+        loss=first_and_last(log.losses),
+        train_s=round(time.monotonic() - began, 3),
+        last=output / LAST,
+        resumed_from=resumed_from,
+    )
+
+
+def _trainer(rows: TrainingData, trained: TrainedModel, arguments: TrainingArguments) -> ThinkerTrainer:
+    from transformers import PrinterCallback
+
+    from sca.train.batches.collate import TrainCollator
+    from sca.train.objective.label_logits import logits_at_labels
+    from sca.train.objective.loss import DuplexLoss, kind_weights
+    from sca.train.run.trainer import RowIds, ThinkerTrainer
+
+    settings = rows.settings.train
+    logits_at_labels(trained.thinker)
+    trainer = ThinkerTrainer(
+        trained,
+        DuplexLoss(kind_weights(settings)),
+        args=arguments,
+        train_dataset=rows.train,
+        data_collator=RowIds(TrainCollator(trained.tokenizer, settings, rows.train.grammar)),
+    )
+    trainer.remove_callback(PrinterCallback)  # prints Python dicts on stdout
+    return trainer
