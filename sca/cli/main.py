@@ -37,6 +37,7 @@ from sca.cli.shared.settings_options import SettingsCommand
 from sca.cli.shared.signals import end_on_signals
 from sca.cli.status import status
 from sca.cli.synth import synth
+from sca.cli.train.command import train
 from sca.cli.transcode import transcode
 from sca.cli.transcribe import transcribe
 from sca.cli.turn.app import app as turn_app
@@ -168,6 +169,7 @@ app.command("verify", cls=SettingsCommand, rich_help_panel=_DATA)(verify)
 app.command("inspect", cls=SettingsCommand, rich_help_panel=_DATA)(inspect)
 app.command("browse", cls=SettingsCommand, rich_help_panel=_DATA)(browse)
 app.command("export", cls=Command, rich_help_panel=_DATA)(export)
+app.command("train", cls=SettingsCommand, rich_help_panel=_DATA)(train)
 app.command("status", cls=Command, rich_help_panel=_DATA)(status)
 app.command("build-duplex-dataset", cls=SettingsCommand, hidden=True)(build_duplex)
 app.command("live", cls=SettingsCommand, rich_help_panel=_LIVE)(live)

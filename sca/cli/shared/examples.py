@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "inspect": ("sca inspect my_data", "sca inspect my_data D0001_S0001_0 --html conversation.html"),
     "browse": ("sca browse my_data",),
     "export": ("sca export my_data --to parquet -o my_parquet",),
+    "train": ("sca train my_data -o my_run", "sca train my_data -o my_run --resume"),
     "status": ("sca status dataset",),
     "live": ("sca live --mic", "sca live --file question.flac -o answer.wav"),
     "serve": ("sca serve --engine parrot",),

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sca.config.sections.base import MAX_COUNT, Env, Section
+from sca.config.sections.base import MAX_COUNT, Env, Flag, Section
 from sca.resources import hub_commits
 
 __all__ = ["DEFAULT_MODEL", "MAX_TEXT_TOP_K", "QwenConfig"]
@@ -18,7 +18,9 @@ MAX_TEXT_TOP_K = 128
 class QwenConfig(Section):
     """How the Qwen3-Omni engine is loaded and run."""
 
-    model_id: str = Field(DEFAULT_MODEL, min_length=1, description="The model: a hub id or a local folder.")
+    model_id: Annotated[str, Flag("--model-path", "MODEL")] = Field(
+        DEFAULT_MODEL, min_length=1, description="The model: a hub id or a local folder."
+    )
     revision: str | None = Field(
         None,
         description="Branch, tag or commit of model_id on the hub. Not set: 26291f79, the commit the engine was written for, if "

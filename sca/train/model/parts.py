@@ -90,7 +90,10 @@ def find_parts(thinker: Module, method: str, names: tuple[str, ...]) -> Found:
     Raises:
         ConfigError: The thinker does not have one of them.
     """
-    modules, parameters = [name for name, _ in thinker.named_modules()], [name for name, _ in thinker.named_parameters()]
+    modules, parameters = (
+        [name for name, _ in thinker.named_modules()],
+        [name for name, _ in thinker.named_parameters()],
+    )
     of_modules, of_parameters = (_MODULES, _PARAMETERS) if method == "lora" else ({}, _WEIGHTS)
     found: tuple[list[str], list[str]] = ([], [])
     for name in names:

@@ -107,9 +107,10 @@ def _with_adapter(thinker: Module, found: Found, rows: dict[str, list[int]], set
             "train.dropout cannot be used for experts and router: peft adds their adapters to the weights themselves",
             hint="set train.dropout to 0, or leave experts and router out of train.targets",
         )
+    alpha: Any = train.alpha  # peft divides it by the rank, and wants a whole number without need
     config = LoraConfig(
         r=train.rank,
-        lora_alpha=train.alpha,
+        lora_alpha=alpha,
         lora_dropout=train.dropout,
         target_modules=list(found.modules),
         target_parameters=list(found.parameters) or None,
@@ -117,8 +118,8 @@ def _with_adapter(thinker: Module, found: Found, rows: dict[str, list[int]], set
         base_model_name_or_path=settings.qwen.model_id,
         revision=settings.qwen.model_revision,
     )
-    learner: Any = thinker
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on saving the frozen lm_head beside its adapter, which `save` does not do
+        learner: Any = thinker
         adapted: Module = get_peft_model(learner, config)
     return adapted

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sca.config import Settings, TrainConfig
+from sca.config import Settings
+from sca.config.sections.train.config import TrainConfig
 from sca.distribution import install_packages
 from sca.errors import ConfigError, MissingToolError
 
@@ -30,6 +31,7 @@ def training_arguments(output: Path, settings: Settings) -> TrainingArguments:
         ConfigError: The optimiser, the scheduler or the device does not exist.
         MissingToolError: The package of an optimiser or a tracker is not installed.
     """
+    import torch
     from transformers import SchedulerType, TrainingArguments
     from transformers.training_args import OptimizerNames
 
@@ -62,6 +64,7 @@ def training_arguments(output: Path, settings: Settings) -> TrainingArguments:
         save_steps=train.save_every or math.inf,
         report_to=[] if train.trackers == "none" else train.trackers.split(","),
         dataloader_num_workers=train.workers,
+        dataloader_pin_memory=torch.cuda.is_available(),  # torch warns where it has no effect
         remove_unused_columns=False,
         label_names=["labels"],
         disable_tqdm=True,

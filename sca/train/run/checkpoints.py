@@ -87,12 +87,17 @@ def publish_links(source: Path, target: Path) -> None:
     with writing(target):
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
-        shutil.copytree(source, new, copy_function=_link, ignore=lambda _, names: filter(_OF_TRAINER.fullmatch, names))
+        shutil.copytree(source, new, copy_function=_link, ignore=_of_trainer)
         if target.exists():
             target.rename(old)
         new.rename(target)
         sync_folder(target.parent)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _of_trainer(folder: str, names: list[str]) -> set[str]:
+    """Return the files that the live engine does not need."""
+    return {name for name in names if _OF_TRAINER.fullmatch(name)}
 
 
 def _link(source: str, target: str) -> None:
@@ -105,7 +110,9 @@ def _link(source: str, target: str) -> None:
 class CheckpointKeeper(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
     """Completes each checkpoint of the Trainer, links it as `last`, and removes those that are too old."""
 
-    def __init__(self, trained: TrainedFormat, toml: str, keep: int, more: Callable[[Path], None] | None = None) -> None:
+    def __init__(
+        self, trained: TrainedFormat, toml: str, keep: int, more: Callable[[Path], None] | None = None
+    ) -> None:
         """Create the callback.
 
         Args:
@@ -143,5 +150,3 @@ class CheckpointKeeper(TrainerCallback):  # type: ignore[misc]  # transformers h
             # Without its last file it is a part, whatever happens to the others.
             (old.folder / COMPLETE).unlink()
             shutil.rmtree(old.folder)
-
-

@@ -106,7 +106,9 @@ def check_model(path: str | Path, data: TrainingData, tokenizer: TextTokenizer, 
         )
     thinker = config.thinker_config
     if thinker.audio_token_id != tokenizer.token_to_id("<|audio_pad|>"):
-        raise ConfigError(f"{model} does not use <|audio_pad|> for audio: its audio_token_id is {thinker.audio_token_id}")
+        raise ConfigError(
+            f"{model} does not use <|audio_pad|> for audio: its audio_token_id is {thinker.audio_token_id}"
+        )
     if thinker.audio_config.num_mel_bins != _MEL_BINS:
         raise ConfigError(f"{model} has {thinker.audio_config.num_mel_bins} mel bins, the rows have {_MEL_BINS}")
     for folder in (model, train.adapter):

@@ -47,7 +47,9 @@ def check_same_run(output: Path, settings: Settings, identity: str, processes: i
     path, wanted = output / TRAIN.marker, _record(settings, identity, processes)
     found = read_json(path)
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
-        raise InputError(f"{path} is damaged", hint="begin a new run in another folder, with train.adapter set to its last")
+        raise InputError(
+            f"{path} is damaged", hint="begin a new run in another folder, with train.adapter set to its last"
+        )
     before, now = found["settings"], wanted["settings"]
     assert isinstance(now, dict)
     different = [
@@ -80,9 +82,12 @@ def run_toml(settings: Settings, trained: TrainedFormat) -> str:
     rows = trained.model_dump(mode="json", exclude={"schema_name", "conditioning"})
     keys = {key.name for key in known_keys()}
     values |= {
-        next(full for full in (f"audio.{name}", f"duplex.{name}") if full in keys): value for name, value in rows.items()
+        next(full for full in (f"audio.{name}", f"duplex.{name}") if full in keys): value
+        for name, value in rows.items()
     }
-    lines = ["# The settings of a training run, written by sca train. `sca train --config` and `sca live --config` read it."]
+    lines = [
+        "# The settings of a training run, written by sca train. `sca train --config` and `sca live --config` read it."
+    ]
     for section in dict.fromkeys(name.partition(".")[0] for name in values):
         lines += ["", f"[{section}]"]
         for name, value in values.items():

@@ -19,7 +19,6 @@ from sca.train.run.record import check_same_run, run_toml, write_record
 from sca.train.run.summary import TrainListener, TrainSummary
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PretrainedConfig, TrainingArguments
 
     from sca.tokenizer import TextTokenizer
@@ -125,15 +124,11 @@ def _model(
     train, qwen = settings.train, settings.qwen
     torch.manual_seed(train.seed)  # of the new weights of an adapter
     dtype = torch.float32 if train.method == "full" else dtype_of(config, qwen.torch_dtype)
-    thinker = load_thinker(qwen, config, dtype, _device(arguments))
+    # Several processes may divide the weights, so the Trainer places them.
+    device = arguments.device if arguments.world_size == 1 else None
+    thinker = load_thinker(qwen, config, dtype, device)
     thinker.config.use_cache = False
     return make_trainable(thinker, tokenizer, config, settings)
-
-
-def _device(arguments: TrainingArguments) -> torch.device | None:
-    """Return the device that the weights are read to; None if they are divided among processes afterwards."""
-    divided = bool(arguments.deepspeed) or arguments.fsdp_config is not None and bool(arguments.fsdp)
-    return None if divided else arguments.device
 
 
 def _run(
@@ -156,7 +151,9 @@ def _run(
     for callback in (log, StopAfterStep(stop), CheckpointKeeper(rows.format, toml, settings.train.keep)):
         trainer.add_callback(callback)
     if listener is not None:
-        listener.on_note(f"{counted(trained.trainable_count, 'weight')} of {counted(len(trained.trainable), 'parameter')}")
+        listener.on_note(
+            f"{counted(trained.trainable_count, 'weight')} of {counted(len(trained.trainable), 'parameter')}"
+        )
     with stop:
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
     state: Any = trainer.state

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +72,8 @@ class StopRequest:
         if self.received is None:
             return
         if self.received != signal.SIGINT:
-            try:
+            with suppress(KeyboardInterrupt):
                 signal.raise_signal(self.received)
-            except KeyboardInterrupt:
-                pass
         raise TrainingInterrupt(remains)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

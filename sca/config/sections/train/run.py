@@ -33,7 +33,9 @@ class RunFields(Section):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the LoRA adapter.")
     adapter: str | None = Field(
-        None, min_length=1, description="Folder of a LoRA adapter that the training starts from, with its rank and targets."
+        None,
+        min_length=1,
+        description="Folder of a LoRA adapter that the training starts from, with its rank and targets.",
     )
     max_steps: Annotated[int, Flag("--max-steps", "N")] = Field(
         0, ge=0, le=100_000_000, description="Optimiser steps; 0 is set by epochs."
@@ -77,7 +79,10 @@ class RunFields(Section):
         500, ge=0, le=100_000_000, description="Optimiser steps between two checkpoints; 0 saves only at the end."
     )
     keep: int = Field(
-        3, ge=1, le=MAX_COUNT, description="Newest checkpoints that are kept. The best one is kept beside them, in best."
+        3,
+        ge=1,
+        le=MAX_COUNT,
+        description="Newest checkpoints that are kept. The best one is kept beside them, in best.",
     )
     log_every: int = Field(10, ge=1, le=100_000_000, description="Optimiser steps between two lines of the log.")
     trackers: str = Field(

@@ -1,0 +1,56 @@
+"""What `sca train` prints."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sca.cli.shared.console import print_line, print_note
+from sca.textutil import command_line, counted
+
+if TYPE_CHECKING:
+    from sca.train.run.summary import TrainSummary
+
+__all__ = ["LogLines", "document", "show"]
+
+
+class LogLines:
+    """Prints what a run reports, one line each, on stderr."""
+
+    def on_note(self, text: str) -> None:
+        """Print a line about the start of the run."""
+        print_note(f"sca: {text}")
+
+    def on_log(self, step: int, steps: int, values: Mapping[str, float]) -> None:
+        """Print a line of the log."""
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if not name.startswith("share_"))
+        print_note(f"step {step} of {steps}: {shown}")
+
+
+def document(summary: "TrainSummary") -> dict[str, object]:
+    """Return the result for programs."""
+    return {
+        "output": str(summary.output),
+        "last": str(summary.last),
+        "best": None if summary.best is None else str(summary.best),
+        "steps": summary.steps,
+        "made": summary.made,
+        "resumed_from": summary.resumed_from,
+        "epochs": round(summary.epochs, 4),
+        "rows": summary.rows,
+        "validation_rows": summary.validation_rows,
+        "trainable": summary.trainable,
+        "first_loss": None if summary.loss is None else summary.loss[0],
+        "last_loss": None if summary.loss is None else summary.loss[1],
+        "train_s": summary.train_s,
+    }
+
+
+def show(summary: "TrainSummary") -> None:
+    """Print the result for people."""
+    loss = "" if summary.loss is None else f", loss {summary.loss[0]:.4g} → {summary.loss[1]:.4g}"
+    print_line(
+        f"{counted(summary.steps, 'step')} ({summary.made} made now) over {counted(summary.rows, 'row')} in "
+        f"{summary.train_s:.0f} s{loss}, {counted(summary.trainable, 'weight')} trained"
+    )
+    print_line(
+        f"talk to it:  {command_line('live', '--mic', '--engine', 'qwen-omni', '--set', f'qwen.adapter={summary.last}')}"
+    )
