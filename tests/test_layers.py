@@ -50,6 +50,7 @@ LAYERS = {
     "sca.simulate": 3,  # a synthetic user of the live loop
     "sca.watch": 3,  # commentary on video, on the server of the live half
     "sca.browse": 3,  # rows of the data half, on the server of the live half
+    "sca.recipes": 3,  # pipelines of commands, which it gets from sca.cli
     "sca.train": 3,  # above both halves: rows of one, the live loop of the other
     "sca.calibrate": 3,  # above both halves, with sca.synth
     "sca.api": 3,

@@ -28,6 +28,7 @@ from sca.cli.export import export
 from sca.cli.inspect import inspect
 from sca.cli.live.command import live
 from sca.cli.models.app import app as models_app
+from sca.cli.run.command import run_recipe_command
 from sca.cli.say.command import say
 from sca.cli.serve import serve
 from sca.cli.shared.bash_completion import BashWithColons
@@ -170,6 +171,7 @@ app.command("inspect", cls=SettingsCommand, rich_help_panel=_DATA)(inspect)
 app.command("browse", cls=SettingsCommand, rich_help_panel=_DATA)(browse)
 app.command("export", cls=Command, rich_help_panel=_DATA)(export)
 app.command("train", cls=SettingsCommand, rich_help_panel=_DATA)(train)
+app.command("run", cls=Command, rich_help_panel=_DATA)(run_recipe_command)
 app.command("status", cls=Command, rich_help_panel=_DATA)(status)
 app.command("build-duplex-dataset", cls=SettingsCommand, hidden=True)(build_duplex)
 app.command("live", cls=SettingsCommand, rich_help_panel=_LIVE)(live)

@@ -31,6 +31,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "browse": ("sca browse my_data",),
     "export": ("sca export my_data --to parquet -o my_parquet",),
     "train": ("sca train my_data -o my_run", "sca train my_data -o my_run --resume"),
+    "run": ("sca run synth --dry-run", "sca run podcast.toml --var audio=podcasts"),
     "status": ("sca status dataset",),
     "live": ("sca live --mic", "sca live --file question.flac -o answer.wav"),
     "serve": ("sca serve --engine parrot",),

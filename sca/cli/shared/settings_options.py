@@ -34,7 +34,7 @@ from sca.errors import ConfigError
 if TYPE_CHECKING:
     from sca.config import Key, Settings
 
-__all__ = ["SettingsCommand", "is_given", "settings_options"]
+__all__ = ["SettingsCommand", "context_settings", "is_given", "settings_options"]
 
 _SPEC = "settings_command_spec"
 _RELOAD = "reload_settings"
@@ -108,7 +108,7 @@ def _with_signature(spec: _Spec) -> Callable[..., None]:
 
     def command(context: typer.Context, **values: Any) -> None:
         given = {key.name: values[name] for name, key in options.items() if is_given(context, name)}
-        load = partial(_resolve, spec, dict(values), given)
+        load = partial(_resolve, spec.plain_env, dict(values), given)
         values |= {"context": context, _RELOAD: load, _ERROR: None}
         try:
             values["settings"] = load()
@@ -131,6 +131,20 @@ def _with_signature(spec: _Spec) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(complete)  # type: ignore[attr-defined]
     command.__annotations__ = {}  # Typer resolves these too, and the signature has all it needs
     return command
+
+
+def context_settings(context: typer.Context) -> "Settings":
+    """Return the settings of a parsed command line, as the command gets them when it runs.
+
+    Raises:
+        ConfigError: A setting is invalid.
+        UsageError: An option of a setting, `--set` or `--preset` is.
+    """
+    from sca.config import known_keys
+
+    names = {key.name.replace(".", "__"): key.name for key in known_keys()}
+    given = {names[name]: context.params[name] for name in context.params if name in names and is_given(context, name)}
+    return _resolve(None, context.params, given)
 
 
 def _is_group(parameter: Parameter) -> bool:
@@ -172,7 +186,9 @@ def _argument(parameter: Parameter, values: dict[str, Any]) -> object:
     return values[parameter.name]
 
 
-def _resolve(spec: _Spec, values: dict[str, Any], given: dict[str, object]) -> "Settings":
+def _resolve(
+    plain_env: Literal["turn", "watch"] | None, values: dict[str, Any], given: dict[str, object]
+) -> "Settings":
     """Load the settings. An option wins over --set, and --set over --preset."""
     from sca.config import PLAIN_ENV, apply_preset, load_settings, parse_set
 
@@ -181,6 +197,6 @@ def _resolve(spec: _Spec, values: dict[str, Any], given: dict[str, object]) -> "
     return load_settings(
         values["config"],
         overrides | parse_set(pairs or []),
-        plain_env=PLAIN_ENV[spec.plain_env] if spec.plain_env else None,
+        plain_env=PLAIN_ENV[plain_env] if plain_env else None,
         options=given,
     )
