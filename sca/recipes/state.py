@@ -43,7 +43,7 @@ class RunState:
         """The ledger, an entry per stage."""
         return Ledger(self.plan.folder / _LEDGER)
 
-    def entries(self) -> dict[str, LedgerEntry]:
+    def entries(self) -> Mapping[str, LedgerEntry]:
         """Return the last entry of each stage.
 
         Raises:
