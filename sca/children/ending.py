@@ -8,7 +8,10 @@ import subprocess
 import sys
 from functools import cache
 
-__all__ = ["end_with_stdin", "ending_with_parent"]
+__all__ = ["end_with_parent", "end_with_stdin", "ending_with_parent"]
+
+_PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
 
 
 @cache
@@ -28,6 +31,14 @@ def ending_with_parent() -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):  # the one of busybox has no such option
         return ()
     return words
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when the thread that started it ends (Linux)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end_with_stdin() -> None:

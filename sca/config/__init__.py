@@ -10,6 +10,7 @@ from sca.config.sections.data.diarization import DiarizationConfig
 from sca.config.sections.data.synth import SynthConfig
 from sca.config.sections.data.transcribe import QualityConfig
 from sca.config.sections.duplex import DuplexConfig
+from sca.config.sections.executor import ExecutorConfig
 from sca.config.sections.live import LiveConfig
 from sca.config.sections.llm import LlmConfig
 from sca.config.sections.paths import PathsConfig
@@ -47,6 +48,7 @@ __all__ = [
     "CsmConfig",
     "DiarizationConfig",
     "DuplexConfig",
+    "ExecutorConfig",
     "Key",
     "LiveConfig",
     "LlmConfig",

@@ -37,6 +37,7 @@ from sca.config.sections.data.synth import SynthConfig
 from sca.config.sections.data.transcribe import QualityConfig, TranscribeConfig
 from sca.config.sections.data.urls import UrlsConfig
 from sca.config.sections.duplex import DuplexConfig
+from sca.config.sections.executor import ExecutorConfig
 from sca.config.sections.live import LiveConfig
 from sca.config.sections.llm import LlmConfig
 from sca.config.sections.paths import PathsConfig
@@ -137,6 +138,7 @@ class Settings(BaseModel):
     synth: SynthConfig = SynthConfig()
     word_times: WordTimesConfig = WordTimesConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
+    executor: ExecutorConfig = ExecutorConfig()
     train: TrainConfig = TrainConfig()
     turn: TurnConfig = TurnConfig()
     speech: SpeechConfig = SpeechConfig()

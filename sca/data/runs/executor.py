@@ -10,10 +10,12 @@ from sca.errors import ScaError, error_of_system
 from sca.textutil import first_line
 from sca.urls.cache import in_use
 
-__all__ = ["Executor", "UnexpectedError", "WorkerDiedError", "call", "guarded"]
+__all__ = ["Executor", "ModelWork", "UnexpectedError", "WorkerDiedError", "call", "guarded", "needs_model", "prepare"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+Job_contra = TypeVar("Job_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Executor(Protocol):
@@ -36,6 +38,25 @@ class Executor(Protocol):
             is the `WorkerDiedError` of a job that ended its worker process twice. Any other exception of `work` is
             raised here.
         """
+        ...
+
+
+class ModelWork(Protocol[Job_contra, Result_co]):
+    """Work that needs a model: a picklable object. Each worker has its own copy, which loads its own models.
+
+    `sca.data.runs.cluster.ray` runs it in actors, which keep the models; other work runs in tasks.
+    """
+
+    def load(self) -> object:
+        """Load the models, unless they are loaded. A worker calls it before its first job, and may call it again.
+
+        Raises:
+            ScaError: A model cannot be loaded.
+        """
+        ...
+
+    def __call__(self, job: Job_contra, /) -> Result_co:
+        """Do one job."""
         ...
 
 
@@ -84,6 +105,21 @@ def guarded(work: Callable[[Job], Result], job: Job) -> Result:
             f"unexpected {reason} (a bug of sca; please report it with the traceback)",
             traceback=traceback.format_exc(),
         ) from error
+
+
+def needs_model(work: object) -> bool:
+    """Return whether some work is `ModelWork`."""
+    return callable(getattr(work, "load", None))
+
+
+def prepare(work: object) -> None:
+    """Load the models of some work, if it needs any.
+
+    Raises:
+        ScaError: A model cannot be loaded.
+    """
+    if needs_model(work):
+        work.load()  # type: ignore[attr-defined]
 
 
 def call(work: Callable[[Job], Result], job: Job) -> Result | ScaError:

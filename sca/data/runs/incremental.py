@@ -19,7 +19,7 @@ from functools import partial
 from itertools import chain
 from typing import Generic, TypeVar
 
-from sca.data.runs.executor import Executor, UnexpectedError, WorkerDiedError, guarded
+from sca.data.runs.executor import Executor, UnexpectedError, WorkerDiedError, guarded, needs_model, prepare
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.summary import Outcome, RunSummary
@@ -205,7 +205,8 @@ class IncrementalRun(Generic[Details]):
         listener = self._listener if show_progress else NullProgress()
         audio_s = sum(item.audio_s for item in items)
         listener.on_start(self.summary.total + len(items), len(items), audio_s)
-        with closing(executor.run(items, partial(_work_on, work))) as results:
+        guarded_work = _GuardedModel(work) if needs_model(work) else partial(_work_on, work)
+        with closing(executor.run(items, guarded_work)) as results:
             for item, result in results:
                 if not isinstance(result, ScaError):
                     outcome = record(item, result)
@@ -233,6 +234,20 @@ class IncrementalRun(Generic[Details]):
 
 def _work_on(work: Callable[[Job], Result], item: Item[Job]) -> Result:
     return guarded(work, item.job)
+
+
+class _GuardedModel(Generic[Job, Result]):
+    """`_work_on` for work with a model, see `ModelWork`."""
+
+    def __init__(self, work: Callable[[Job], Result]) -> None:
+        self._work = work
+
+    def load(self) -> None:
+        """Load the models, see `ModelWork.load`."""
+        prepare(self._work)
+
+    def __call__(self, item: Item[Job]) -> Result:
+        return guarded(self._work, item.job)
 
 
 def with_traceback(outcome: Outcome, error: ScaError) -> Outcome:

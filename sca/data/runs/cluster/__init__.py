@@ -1,0 +1,1 @@
+"""Executors beyond this machine: Ray, and arrays of Slurm."""

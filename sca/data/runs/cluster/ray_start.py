@@ -1,0 +1,128 @@
+"""Start of Ray on this machine, loopback only, and the connection to a cluster."""
+
+import logging
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sca.cores import usable_cores
+from sca.errors import MissingToolError, UpstreamError
+from sca.textutil import first_line
+
+__all__ = ["Cluster", "connect"]
+
+_SWITCHES = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, workers would build the environment anew and hang
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+_STARTS = 3
+"""On a busy machine the head of Ray may miss its own time limits."""
+_STORE_BYTES = 128 << 20
+"""Results of jobs are small: sound goes to files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A connection to Ray.
+
+    Attributes:
+        ray: The module `ray`.
+        folder: The temporary files of a Ray that this process started; None for a running cluster.
+    """
+
+    ray: Any
+    folder: Path | None
+
+    def close(self) -> None:
+        """Leave the cluster. A Ray that this process started ends, also what is left of a failed start."""
+        ours = [] if self.folder is None else _processes(self.folder)
+        with suppress(Exception):
+            self.ray.shutdown()
+        for process in ours:
+            with suppress(Exception):
+                process.kill()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def connect(address: str | None, workers: int) -> Cluster:
+    """Connect to a cluster, or start one.
+
+    Args:
+        address: The address of a cluster; None starts Ray here.
+        workers: Processors of a Ray that is started here; 0 is all.
+
+    Raises:
+        MissingToolError: Ray is not installed.
+        UpstreamError: The cluster cannot be reached, or Ray cannot be started.
+    """
+    for name, value in _SWITCHES.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingToolError("--executor ray needs the package ray", hint="pip install 'sca-duplex[ray]'") from error
+    _silence(ray)
+    if address is not None:
+        try:
+            ray.init(address=address, **_QUIET)
+        except Exception as error:
+            raise UpstreamError(
+                f"the Ray cluster at {address} cannot be reached: {first_line(error)}",
+                hint="start it with ray start --head, and give its address with --address HOST:PORT",
+            ) from error
+        return Cluster(ray, None)
+    for _ in range(_STARTS - 1):
+        with suppress(Exception):
+            return _start(ray, workers)
+    try:
+        return _start(ray, workers)
+    except Exception as error:
+        raise UpstreamError(
+            f"Ray cannot be started: {first_line(error)}", hint="--executor local needs no Ray"
+        ) from error
+
+
+def _silence(ray: Any) -> None:
+    """Keep Ray from writing to the output of the command: standard output may be JSON."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Reports of dead workers go to standard output, whatever `log_to_driver` is; we report the items.
+    ray._private.worker.print_to_stdstream = lambda *arguments, **options: None
+
+
+def _start(ray: Any, workers: int) -> Cluster:
+    cluster = Cluster(ray, Path(tempfile.mkdtemp(prefix="sca-ray-")))
+    try:
+        ray.init(
+            address="local",
+            num_cpus=workers or usable_cores(),
+            object_store_memory=_STORE_BYTES,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(cluster.folder),
+            **_QUIET,
+        )
+    except BaseException:
+        cluster.close()
+        raise
+    return cluster
+
+
+def _processes(folder: Path) -> list[Any]:
+    """Return the processes below this one that belong to the Ray with these temporary files."""
+    import psutil
+
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if str(folder) in " ".join(child.cmdline()) or child.cmdline()[0].startswith("ray::"):
+                found.append(child)
+    return found
