@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.executor.options import ANYWHERE, place_of, show_shard, submitted
 from sca.cli.shared.console import emit_json, out, print_line, print_note, print_notes
 from sca.cli.shared.hub import Hub
 from sca.cli.shared.options import AudioDir, CorpusLayout, Force, Jobs, Json, Quiet, RetryFailed
@@ -64,6 +65,7 @@ _OUTPUTS = {Mode.dataset: Path("dataset/duplex"), Mode.script: Path("dataset/par
     "audio.accept_damage_s",
     "audio.track",
     "audio.language",
+    *ANYWHERE,
     preset=True,
 )
 def build_duplex(
@@ -115,9 +117,11 @@ def build_duplex(
             raise UsageError("--push-to-hub needs --mode dataset", hint="scripts are not a data set")
         _build_script(source, output, settings, json=json)
         return
+    if submitted(settings, json=json):
+        return
     from sca.data.duplex.build.dataset import build_duplex as build
 
-    with audio_progress("sessions", quiet=quiet) as progress:
+    with place_of(settings, jobs) as place, audio_progress("sessions", quiet=quiet) as progress:
         summary = build(
             source,
             output,
@@ -128,7 +132,12 @@ def build_duplex(
             audio_dir=audio_dir,
             retry_failed=retry_failed,
             listener=progress,
+            executor=place.executor,
+            shard=place.shard,
         )
+    if place.shard is not None:
+        show_shard(summary, place, json=json, quiet=quiet)
+        return
     if not quiet:
         unbuilt = [f"{session}: dropped: {reason}" for session, reason in summary.dropped]
         unbuilt += [f"{session}: failed: {reason}" for session, reason in summary.failed]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.executor.options import ANYWHERE, place_of, show_shard, submitted
 from sca.cli.shared.console import emit_json, out, print_notes
 from sca.cli.shared.hub import Hub
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
@@ -60,6 +61,7 @@ class Folders:
     "audio.accept_damage_s",
     "audio.track",
     "audio.language",
+    *ANYWHERE,
 )
 def convert(
     *,
@@ -78,9 +80,11 @@ def convert(
     encodes only what is missing. Open the result with `sca.easy_load`, or with `datasets`.
     """
     hub.check()
+    if submitted(settings, json=json):
+        return
     from sca.data.shows.convert import convert as run
 
-    with audio_progress("shows", quiet=quiet) as progress:
+    with place_of(settings, jobs, redo=force) as place, audio_progress("shows", quiet=quiet) as progress:
         summary = run(
             folders.input_file,
             folders.audio_dir,
@@ -91,7 +95,12 @@ def convert(
             force=force,
             retry_failed=retry_failed,
             listener=progress,
+            executor=place.executor,
+            shard=place.shard,
         )
+    if place.shard is not None:
+        show_shard(summary, place, json=json, quiet=quiet)
+        return
     if not quiet:
         _print_notes(summary)
     url = None

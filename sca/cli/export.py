@@ -5,21 +5,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.executor.options import ANYWHERE, place_of, show_shard, submitted
 from sca.cli.shared.completion import complete_formats
 from sca.cli.shared.console import emit_json, out
 from sca.cli.shared.hub import Hub, Private, PushToHub
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed, parse_size
 from sca.cli.shared.progress import audio_progress
+from sca.cli.shared.settings_options import settings_options
 from sca.errors import PartialFailure
 from sca.textutil import command_line, counted
 
 if TYPE_CHECKING:
+    from sca.config import Settings
     from sca.data.export.run import ExportDetails
     from sca.data.runs.summary import RunSummary
 
 __all__ = ["export"]
 
 
+@settings_options(*ANYWHERE)
 def export(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Data set made by sca build-duplex.")],
     to: Annotated[
@@ -40,12 +44,14 @@ def export(
             "K is 1000 bytes, Ki is 1024.",
         ),
     ] = "500MB",
+    *,
+    settings: "Settings",
     push_to_hub: PushToHub = None,
     private: Private = False,
     jobs: Jobs = None,
     retry_failed: RetryFailed = True,
     force: Force = False,
-    as_json: Json = False,
+    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a data set as Parquet, WebDataset, moshi-finetune, lhotse or chat messages.
@@ -58,7 +64,9 @@ def export(
     hub = Hub(push_to_hub, private)
     hub.check()
     size = parse_size(shard_size, "--shard-size")
-    with audio_progress("shards", quiet=quiet) as progress:
+    if submitted(settings, json=json):
+        return
+    with place_of(settings, jobs) as place, audio_progress("shards", quiet=quiet) as progress:
         summary = run(
             data,
             output,
@@ -68,13 +76,18 @@ def export(
             force=force,
             retry_failed=retry_failed,
             listener=progress,
+            executor=place.executor,
+            part=place.shard,
         )
+    if place.shard is not None:
+        show_shard(summary, place, json=json, quiet=quiet)
+        return
     url = None
     try:
         if not summary.failed:
             url = hub.push(output)
     finally:  # the export exists even if the upload fails
-        if as_json:
+        if json:
             emit_json(_document(summary, url))
         else:
             _print_summary(summary, url)

@@ -24,6 +24,7 @@ from sca.cli.demo import demo
 from sca.cli.devices import devices
 from sca.cli.doctor.command import doctor
 from sca.cli.eval.app import app as eval_app
+from sca.cli.executor.options import WORDS
 from sca.cli.export import export
 from sca.cli.inspect import inspect
 from sca.cli.live.command import live
@@ -62,6 +63,7 @@ class Boundary(Group):
 
     @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = tuple(args)
         with _escaped():
             return super().parse_args(ctx, args)
 
@@ -169,7 +171,7 @@ app.command("build-duplex", cls=SettingsCommand, rich_help_panel=_DATA)(build_du
 app.command("verify", cls=SettingsCommand, rich_help_panel=_DATA)(verify)
 app.command("inspect", cls=SettingsCommand, rich_help_panel=_DATA)(inspect)
 app.command("browse", cls=SettingsCommand, rich_help_panel=_DATA)(browse)
-app.command("export", cls=Command, rich_help_panel=_DATA)(export)
+app.command("export", cls=SettingsCommand, rich_help_panel=_DATA)(export)
 app.command("train", cls=SettingsCommand, rich_help_panel=_DATA)(train)
 app.command("run", cls=Command, rich_help_panel=_DATA)(run_recipe_command)
 app.command("status", cls=Command, rich_help_panel=_DATA)(status)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.executor.options import ANYWHERE, place_of, show_shard, submitted
 from sca.cli.shared.console import emit_json, print_line, print_notes
 from sca.cli.shared.options import MAX_COUNT, Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.progress import audio_progress
@@ -40,6 +41,7 @@ _TOKENS_A_TURN = 60
     "llm.base_url",
     "llm.model",
     "synth.script_turns",
+    *ANYWHERE,
 )
 def synth(
     scripts: Annotated[
@@ -101,12 +103,18 @@ def synth(
         raise UsageError("--output is missing", hint="sca synth --shipped cafe -o talk")
     if conversations is not None and hours is not None:
         raise UsageError("--conversations and --hours exclude each other")
+    if settings.executor.in_shards and (topic is not None or hours is not None):
+        raise UsageError(
+            f"{'--hours' if topic is None else '--topic'} has no shards", hint="give scripts and --conversations"
+        )
+    if submitted(settings, json=json):
+        return
     from sca.synth.run import synthesize
 
     found, unreadable = _scripts(scripts or [], shipped or [])
     if topic is not None:
         found += _written(topic, personas, output, conversations or 1, settings)
-    with audio_progress("conversations", quiet=quiet) as progress:
+    with place_of(settings, jobs) as place, audio_progress("conversations", quiet=quiet) as progress:
         summary = synthesize(
             found,
             output,
@@ -118,7 +126,12 @@ def synth(
             force=force,
             retry_failed=retry_failed,
             listener=progress,
+            executor=place.executor,
+            shard=place.shard,
         )
+    if place.shard is not None:
+        show_shard(summary, place, json=json, quiet=quiet)
+        return
     _report(summary, json=json, quiet=quiet)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.executor.options import ANYWHERE, place_of, show_shard, submitted
 from sca.cli.shared.console import emit_json, print_line, print_note, print_notes
 from sca.cli.shared.options import Force, Jobs, Json, Quiet, RetryFailed
 from sca.cli.shared.settings_options import settings_options
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["transcode"]
 
 
-@settings_options("audio.accept_damage_s", "audio.track", "audio.language")
+@settings_options("audio.accept_damage_s", "audio.track", "audio.language", *ANYWHERE)
 def transcode(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file, or a folder with its subfolders.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to, with the same subfolders as IN.")],
@@ -61,8 +62,10 @@ def transcode(
     from sca.data.media.transcode import AudioFormat
     from sca.data.media.transcode import transcode as run
 
+    if submitted(settings, json=json):
+        return
     requested = AudioFormat(out_ext.lower().removeprefix("."), sample_rate, channels, loudness)
-    with transcode_progress(quiet=quiet) as progress:
+    with place_of(settings, jobs, redo=force) as place, transcode_progress(quiet=quiet) as progress:
         summary = run(
             source,
             output,
@@ -73,7 +76,12 @@ def transcode(
             retry_failed=retry_failed,
             reading=settings.audio.reading,
             listener=progress,
+            executor=place.executor,
+            shard=place.shard,
         )
+    if place.shard is not None:
+        show_shard(summary, place, json=json, quiet=quiet)
+        return
     if not quiet:
         print_notes([f"{item}: {note}" for item, note in summary.notes], f" in {summary.details.ledger.name}")
         print_notes(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.executor.options import ANYWHERE, place_of, show_shard, submitted
 from sca.cli.shared.console import emit_json, print_line, print_notes
 from sca.cli.shared.options import MAX_JOBS, Json, Quiet, RetryFailed, count_option
 from sca.cli.shared.progress import audio_progress
@@ -40,6 +41,7 @@ __all__ = ["transcribe"]
     "quality.min_language_probability",
     "quality.copies",
     "word_times.profile",
+    *ANYWHERE,
 )
 def transcribe(
     sources: Annotated[
@@ -154,7 +156,9 @@ def transcribe(
         multilingual,
     )
     _check_diarization(settings, output_format or (), diarize=diarize)
-    with audio_progress("transcribe", quiet=quiet) as progress:
+    if submitted(settings, json=json):
+        return
+    with place_of(settings, jobs) as place, audio_progress("transcribe", quiet=quiet) as progress:
         summary = run(
             sources,
             save_file,
@@ -164,11 +168,16 @@ def transcribe(
             retry_failed=retry_failed,
             reading=settings.audio.reading,
             listener=progress,
+            executor=place.executor,
+            shard=place.shard,
             texts=_text_files(save_file, output_dir, output_format or ()),
             diarization=settings.diarization if diarize else None,
             filters=settings.quality,
             profile=find_profile(settings.word_times.profile, model, "transcribe", settings.paths.resolved_cache_dir),
         )
+    if place.shard is not None:
+        show_shard(summary, place, json=json, quiet=quiet)
+        return
     _report(summary, save_file, json=json, quiet=quiet)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sca.cli.executor.options import RAY, place_of
 from sca.cli.shared.console import emit_json, print_line
 from sca.cli.shared.options import CorpusLayout, Jobs, Json, Quiet
 from sca.cli.shared.progress import audio_progress
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-@settings_options("diarization.separate", "audio.accept_damage_s", "audio.track", "audio.language")
+@settings_options("diarization.separate", "audio.accept_damage_s", "audio.track", "audio.language", *RAY)
 def verify(
     data: Annotated[
         Path,
@@ -80,14 +81,24 @@ def verify(
         return
     if source is None and (layout != "auto" or audio_dir is not None):
         raise UsageError("--format and --audio-dir are about the corpus", hint="give it with --source CORPUS")
+    if settings.executor.in_shards:
+        raise UsageError("sca verify has no shards: it writes no results", hint="--executor local, or ray")
     cache_dir = settings.paths.resolved_cache_dir
     separate = settings.diarization.separation
     origin = None
     if source is not None:
         reading = settings_of(read_settings(data)).audio.reading
         origin = sessions_of_corpus(source, layout, audio_dir, cache_dir, separate, reading)
-    with audio_progress("sessions", quiet=quiet) as progress:
-        verification = run(data, cache_dir=cache_dir, origin=origin, speaker=speaker, jobs=jobs or 0, listener=progress)
+    with place_of(settings, jobs) as place, audio_progress("sessions", quiet=quiet) as progress:
+        verification = run(
+            data,
+            cache_dir=cache_dir,
+            origin=origin,
+            speaker=speaker,
+            jobs=jobs or 0,
+            listener=progress,
+            executor=place.executor,
+        )
     if json:
         emit_json(_document(data, verification))
     else:

@@ -7,10 +7,10 @@ from sca.config.sections.chat import ChatConfig
 from sca.config.sections.data.augment import AugmentConfig
 from sca.config.sections.data.convert import ConvertConfig
 from sca.config.sections.data.diarization import DiarizationConfig
+from sca.config.sections.data.executor import ExecutorConfig
 from sca.config.sections.data.synth import SynthConfig
 from sca.config.sections.data.transcribe import QualityConfig
 from sca.config.sections.duplex import DuplexConfig
-from sca.config.sections.executor import ExecutorConfig
 from sca.config.sections.live import LiveConfig
 from sca.config.sections.llm import LlmConfig
 from sca.config.sections.paths import PathsConfig

@@ -15,12 +15,13 @@ class HeldError(InputError):
 
 
 @contextmanager
-def locked(path: Path, *, on_wait: Callable[[], object] | None = None) -> Iterator[None]:
+def locked(path: Path, *, on_wait: Callable[[], object] | None = None, timeout_s: float = 0.0) -> Iterator[None]:
     """Hold the lock of a file, which is made if it does not exist. It stays when the lock is released.
 
     Args:
         path: The file. Its folder exists.
         on_wait: Called if another process holds the lock, before this one waits. Not set: it does not wait.
+        timeout_s: How long it is tried before that, for locks that are held for moments only.
 
     Raises:
         HeldError: Another process holds it, and `on_wait` is not set.
@@ -33,7 +34,7 @@ def locked(path: Path, *, on_wait: Callable[[], object] | None = None) -> Iterat
             raise OutputError(f"{path} is not a regular file", hint="remove it, or give another output folder")
         lock = FileLock(path)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=timeout_s)
         except Timeout as error:
             _raise_failure(path)
             if on_wait is None:

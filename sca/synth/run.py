@@ -16,6 +16,7 @@ from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import SYNTH, hold
 from sca.data.runs.progress import ProgressListener
+from sca.data.runs.shards import Shard, setting_up
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.distribution import __version__
 from sca.errors import InputError, OutputError, UsageError
@@ -76,6 +77,7 @@ def synthesize(
     force: bool = False,
     retry_failed: bool = True,
     executor: Executor | None = None,
+    shard: Shard | None = None,
     listener: ProgressListener | None = None,
 ) -> RunSummary[SynthDetails]:
     """Speak scripts, one after the other and again from the first, until there are enough conversations.
@@ -91,25 +93,29 @@ def synthesize(
         force: Replace conversations that other settings made.
         retry_failed: Whether to try conversations again that failed in an earlier run.
         executor: Where the work is done; by default in `jobs` processes.
+        shard: The part of the items to do; None for all, and what joins them.
         listener: Receives the progress.
 
     Returns:
         The summary. Conversations that failed are in it and do not end the run.
 
     Raises:
-        UsageError: A voice or a timing does not exist.
+        UsageError: A voice or a timing does not exist, or a shard has `hours`.
         InputError: The corpus to measure cannot be read.
         OutputError: The folder has other files in it, or a corpus of other settings.
         MissingToolError: An engine needs something that is not installed.
     """
     if not scripts:
         raise UsageError("there is no script", hint="give a script, or --shipped NAME")
+    if shard is not None and hours is not None:  # how many are enough depends on the lengths of all
+        raise UsageError("shards need --conversations, not --hours", hint="give the number of conversations")
     timing = find_timing(settings.timing)
     _check_voices(settings)
-    with hold(root, SYNTH):
-        _claim(root, scripts, settings, timing, force=force)
+    with hold(root, SYNTH, shard):
+        with setting_up(root, shard):
+            _claim(root, scripts, settings, timing, force=force)
         details = SynthDetails(root, timing)
-        run = IncrementalRun(Ledger(root / _LEDGER), details, retry_failed=retry_failed, listener=listener)
+        run = IncrementalRun(Ledger(root / _LEDGER), details, retry_failed=retry_failed, listener=listener, shard=shard)
         executor = executor or ProcessExecutor(jobs)
         for name, error in unreadable.items():
             run.count(failure(Item(name, None), error))
@@ -144,7 +150,10 @@ def _claim(root: Path, scripts: Sequence[Script], settings: SynthConfig, timing:
         "scripts": [[script.name, script.sha256] for script in scripts],
     }
     path = root / SYNTH.marker
-    if path.is_file() and (found := read_json(path)) != claim:
+    found = read_json(path) if path.is_file() else None
+    if found == claim:
+        return
+    if found is not None:
         changed = next(
             (key for key in ("settings", "timing", "scripts") if found.get(key) != claim[key]), "sca_version"
         )

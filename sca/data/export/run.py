@@ -26,6 +26,8 @@ from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import EXPORT, hold
 from sca.data.runs.progress import ProgressListener
+from sca.data.runs.shards import Shard as Part
+from sca.data.runs.shards import setting_up
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.distribution import __version__
 from sca.errors import InputError, OutputError, ScaError, writing
@@ -70,6 +72,7 @@ def export(
     force: bool = False,
     retry_failed: bool = True,
     executor: Executor | None = None,
+    part: Part | None = None,
     listener: ProgressListener | None = None,
 ) -> RunSummary[ExportDetails]:
     """Export a data set that `sca build-duplex` made, or continue an interrupted export.
@@ -86,6 +89,7 @@ def export(
         force: Overwrite another export in `root`.
         retry_failed: Whether to try shards again that failed in an earlier run.
         executor: Where shards are written; by default in `jobs` processes.
+        part: The part of the export's shards to write; None for all, and the files that join them.
         listener: Receives the progress.
 
     Raises:
@@ -97,16 +101,19 @@ def export(
     """
     exporter, dataset = load_exporter(format), open_dataset(data)
     _check_separate(data, root)
-    with hold(root, EXPORT):
+    with hold(root, EXPORT, part):
         claim = Claim(format, shard_bytes, __version__, dataset.fingerprint, dataset.splits)
-        claim_folder(root, claim, force=force)
+        with setting_up(root, part):
+            claim_folder(root, claim, force=force)
         dataset.check_digests()
         details = ExportDetails(root, format, can_verify=format in GRID_FORMATS)
-        run = IncrementalRun(Ledger(root / LEDGER_FILE), details, retry_failed=retry_failed, listener=listener)
+        run = IncrementalRun(
+            Ledger(root / LEDGER_FILE), details, retry_failed=retry_failed, listener=listener, shard=part
+        )
         shards = exporter.plan(dataset, shard_bytes)
         results = _write_missing(run, data, shards, executor or ProcessExecutor(jobs or _default_jobs(dataset)))
         finished = [results[shard.name] for shard in shards if shard.name in results]
-        if len(finished) == len(shards):
+        if part is None and len(finished) == len(shards):
             _finish(dataset, exporter, claim, root, finished)
         _add_totals(details, finished)
         return run.summary
@@ -142,6 +149,7 @@ def _write_missing(
     if len(results) < len(shards):  # an export that lost a shard is unfinished again
         with writing(root):
             (root / EXPORT_FILE).unlink(missing_ok=True)
+    todo = run.mine(todo)
     remove_partial_files(root, [item.name for item in todo])
 
     def record(item: Item[Shard], result: ShardResult) -> Outcome:

@@ -21,6 +21,7 @@ from sca.data.runs.incremental import IncrementalRun, Item, with_traceback
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import ThreadExecutor
 from sca.data.runs.progress import ItemProgress, ProgressListener
+from sca.data.runs.shards import Shard, setting_up
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import ScaError, writing
 
@@ -58,6 +59,7 @@ def transcode(
     reading: Reading = AS_DEFAULT,
     listener: ProgressListener | None = None,
     executor: Executor | None = None,
+    shard: Shard | None = None,
 ) -> RunSummary[TranscodeDetails]:
     """Transcode the file `source`, or the files below the folder `source`, into the folder `out`.
 
@@ -72,6 +74,7 @@ def transcode(
         reading: The track to read, and the damage to accept.
         listener: Receives the progress.
         executor: Where files are transcoded; by default in threads, which report the progress of each file.
+        shard: The part of the items to do; None for all, and what joins them.
 
     Returns:
         The summary. The failure of a file is in it, and is not raised.
@@ -89,9 +92,11 @@ def transcode(
     threads = ThreadExecutor(2 * jobs, on_stop=runner.stop)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    with lock_dir(out):
-        ledger = ledger_beside(out, "transcode")
-        _remove_unfinished(out)
+    with lock_dir(out, shard):
+        with setting_up(out, shard):
+            ledger = ledger_beside(out, "transcode")
+        if shard is None:  # others may be at work on theirs
+            _remove_unfinished(out)
         details = TranscodeDetails(
             out, f"{runner.program.origin} {runner.program.version}", sources.wanted, sources.left, ledger.path
         )
@@ -101,6 +106,7 @@ def transcode(
             retry_failed=retry_failed or force,
             listener=listener,
             accept_damage_s=reading.accept_damage_s,
+            shard=shard,
         )
         transcoder = Transcoder(runner, requested, out, run.before, force=force, reading=reading)
         todo = _plan(sources.files, transcoder, threads, run)
@@ -128,7 +134,8 @@ def _plan(
     for source in sources:
         if source.item in clash:
             run.count(transcoder.failed(source, clash[source.item]))
-    unclear = [source for source in sources if source.item not in clash]
+    own = run.mine([Item(source.item, source) for source in sources if source.item not in clash])
+    unclear = [item.job for item in own]
     checked = {source.item: result for source, result in threads.run(unclear, partial(guarded, transcoder.check))}
     todo = []
     for source in unclear:

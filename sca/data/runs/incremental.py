@@ -22,6 +22,7 @@ from typing import Generic, TypeVar
 from sca.data.runs.executor import Executor, UnexpectedError, WorkerDiedError, guarded, needs_model, prepare
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.progress import NullProgress, ProgressListener
+from sca.data.runs.shards import Shard, entries_of_shards, remove_shard_files
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import DamageError, InputError, OutputError, ScaError
 from sca.textutil import one_line
@@ -90,8 +91,9 @@ class IncrementalRun(Generic[Details]):
         retry_failed: bool,
         listener: ProgressListener | None = None,
         accept_damage_s: float = 0.0,
+        shard: Shard | None = None,
     ) -> None:
-        """Read the ledger.
+        """Read the ledger, and those of shards.
 
         Args:
             ledger: The ledger.
@@ -100,10 +102,14 @@ class IncrementalRun(Generic[Details]):
             listener: Receives the progress.
             accept_damage_s: Recordings that failed because of damage, and that this limit accepts, are tried again in
                 any case.
+            shard: The part of the items to do; None for all. A shard has a ledger of its own.
         """
-        self._accept_damage_s = accept_damage_s
-        self.ledger = ledger
+        self._accept_damage_s, self._shard = accept_damage_s, shard
+        self._whole = ledger.path
         self.before = ledger.entries()
+        self.before.update(entries_of_shards(ledger.path))
+        self.ledger = ledger if shard is None else Ledger(shard.file_of(ledger.path))
+        self._own: set[str] = set() if shard is None else set(self.ledger.entries())
         self.entries: dict[str, LedgerEntry] = {}
         self.summary = RunSummary(details)
         self._retry_failed = retry_failed
@@ -155,9 +161,14 @@ class IncrementalRun(Generic[Details]):
         self.entries[outcome.entry.item] = outcome.entry
         self.summary.add(outcome)
 
+    def mine(self, items: Sequence[Item[Job]]) -> list[Item[Job]]:
+        """Return the items of the shard: by the key where it is known, which depends on the content, else by the name."""
+        return [item for item in items if self._shard is None or self._shard.takes(item.key or item.name)]
+
     def record(self, outcome: Outcome) -> None:
         """Count an item that was worked on, and append its entry to the ledger."""
         self.count(outcome)
+        self._own.add(outcome.entry.item)
         self.ledger.append(outcome.entry)
 
     def execute(
@@ -194,7 +205,7 @@ class IncrementalRun(Generic[Details]):
         The ledger entry has the traceback of an unexpected one.
 
         Args:
-            items: The items to do, in the order in which they are begun.
+            items: The items to do, in the order in which they are begun. A shard does its own of them.
             work: Does one job. It runs where the executor runs it, see `Executor.run`.
             record: Makes a result durable, in this thread, before the ledger has the item; returns the outcome.
             executor: Where the work is done.
@@ -203,6 +214,7 @@ class IncrementalRun(Generic[Details]):
             show_progress: Whether the listener gets these items; not for a second stage of the run.
         """
         listener = self._listener if show_progress else NullProgress()
+        items = self.mine(items)
         audio_s = sum(item.audio_s for item in items)
         listener.on_start(self.summary.total + len(items), len(items), audio_s)
         guarded_work = _GuardedModel(work) if needs_model(work) else partial(_work_on, work)
@@ -219,15 +231,19 @@ class IncrementalRun(Generic[Details]):
                 yield outcome
 
     def settle(self, *, keep_others: bool = True) -> None:
-        """Rewrite the ledger with the last entry of every item, sorted.
+        """Rewrite the ledger with the last entry of every item, sorted. A whole run takes the place of its shards.
 
         Interrupted and uninterrupted runs leave the same bytes.
 
         Args:
             keep_others: Whether entries of items that are not part of this run stay in the ledger.
         """
-        others = (name for name in self.before if name not in self.entries) if keep_others else ()
-        self.ledger.settle(chain(map(self.before.__getitem__, others), self.entries.values()))
+        if self._shard is not None:
+            self.ledger.settle(self.entries[name] if name in self.entries else self.before[name] for name in self._own)
+        else:
+            others = (name for name in self.before if name not in self.entries) if keep_others else ()
+            self.ledger.settle(chain(map(self.before.__getitem__, others), self.entries.values()))
+            remove_shard_files(self._whole)
         self.summary.failed.sort()
         self.summary.dropped.sort()
 

@@ -9,12 +9,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sca.data.runs.files import append_line, atomic_write
+from sca.data.runs.shards import SHARDS, Shard, remove_locks, shard_locks
 from sca.data.runs.store.entries import LedgerEntries
 from sca.data.runs.store.entry import LedgerEntry, line_of
 from sca.errors import InputError, writing
 from sca.files.locks import HeldError, locked
 
 __all__ = ["Ledger", "LedgerEntry", "lock_dir"]
+
+_PROBE_S = 5.0
 
 
 class Ledger:
@@ -44,20 +47,33 @@ class Ledger:
 
 
 @contextmanager
-def lock_dir(folder: Path) -> Iterator[None]:
-    """Hold `folder` for one writer, and make it if it does not exist.
+def lock_dir(folder: Path, shard: Shard | None = None) -> Iterator[None]:
+    """Hold `folder` for one run, or for one shard beside other shards; make it if it does not exist.
+
+    Args:
+        folder: The output folder.
+        shard: The shard; None for a whole run, which also removes the locks of shards at its end.
 
     Raises:
-        InputError: Another run holds it.
+        InputError: Another run holds it, or this shard.
         OutputError: It cannot be made or written to, or its lock is a link or another special file.
     """
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder if shard is None else folder / SHARDS).mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
-            held.enter_context(locked(folder / ".lock"))
+            if shard is None:
+                for lock in (folder / ".lock", *shard_locks(folder)):
+                    held.enter_context(locked(lock))
+            else:
+                held.enter_context(locked(folder / SHARDS / f"{shard}.lock"))
+                with locked(folder / ".lock", timeout_s=_PROBE_S):  # held by a whole run, and for a moment by shards
+                    pass
         except HeldError as error:
             raise InputError(
-                f"another run is writing to {folder}", hint="wait for it, or give another output folder"
+                f"another run is writing to {folder}" + (f", or to its shard {shard}" if shard else ""),
+                hint="wait for it, or give another output folder",
             ) from error
         yield
+        if shard is None:
+            remove_locks(folder)

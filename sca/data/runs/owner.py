@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sca.data.runs.files import write_json
 from sca.data.runs.ledger import lock_dir
+from sca.data.runs.shards import SHARDS, Shard
 from sca.errors import OutputError, writing
 from sca.files.atomic import temporary_of
 from sca.textutil import one_line
@@ -103,15 +104,15 @@ def ensure_owned_dir(folder: Path, owner: Owner) -> None:
 
 
 @contextmanager
-def hold(folder: Path, owner: Owner) -> Iterator[None]:
-    """Hold a folder for one run of its owner, and make it if it does not exist.
+def hold(folder: Path, owner: Owner, shard: Shard | None = None) -> Iterator[None]:
+    """Hold a folder for one run of its owner, or for one shard, and make it if it does not exist.
 
     Raises:
         InputError: Another run holds it.
         OutputError: It belongs to another command, has other files in it, or cannot be written to.
     """
     ensure_owned_dir(folder, owner)
-    with lock_dir(folder):
+    with lock_dir(folder, shard):
         ensure_owned_dir(folder, owner)  # another command may have been faster
         yield
 
@@ -127,9 +128,11 @@ def _is_of_killed_run(entry: Path, owner: Owner) -> bool:
     first = Path(owner.marker.parts[0])
     if entry.name in (".lock", temporary_of(first).name):
         return True
-    if first == owner.marker or entry.name != first.name or entry.is_symlink() or not entry.is_dir():
+    if entry.name != _SCA.name or entry.is_symlink() or not entry.is_dir():
         return False
-    left = {temporary_of(owner.marker).name, owner.before}
+    left: set[str | None] = {SHARDS.name}  # with the locks of shards
+    if first == _SCA:
+        left |= {temporary_of(owner.marker).name, owner.before}
     return all(inner.name in left and not inner.is_symlink() for inner in entry.iterdir())
 
 

@@ -5,21 +5,31 @@ without a shard. That one reads the ledgers of all shards as entries of earlier 
 them. So the results are the same bytes as those of a run without shards.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from sca.data.runs.ledger import Ledger, LedgerEntry, ledger_line
-from sca.errors import InputError, writing
-from sca.files.locks import HeldError, locked
+from sca.data.runs.store.entries import LedgerEntries
+from sca.data.runs.store.entry import LedgerEntry, line_of
+from sca.errors import writing
+from sca.files.locks import locked
 
-__all__ = ["SHARDS", "Shard", "hold_folder", "merge_ledgers", "setting_up", "shard_files"]
+__all__ = [
+    "SHARDS",
+    "Shard",
+    "entries_of_shards",
+    "merge_ledgers",
+    "remove_locks",
+    "remove_shard_files",
+    "setting_up",
+    "shard_files",
+    "shard_locks",
+]
 
-SHARDS = "shards"
-"""The folder in `.sca` with the ledgers and locks of shards."""
-_PROBE_S = 2.0
+SHARDS = Path(".sca") / "shards"
+"""The folder in an output folder with what shards write beside the results: ledgers, locks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +49,29 @@ class Shard:
 
     def takes(self, identity: str) -> bool:
         """Return whether an item belongs to this shard: the SHA-256 of its identity, modulo the number of shards."""
-        return int.from_bytes(sha256(identity.encode(errors="surrogateescape")).digest()) % self.count == self.index - 1
+        digest = sha256(identity.encode(errors="surrogateescape")).digest()
+        return int.from_bytes(digest, "big") % self.count == self.index - 1
 
     def file_of(self, path: Path) -> Path:
         """Return the file in which this shard collects what a whole run writes to `path`, such as its ledger."""
-        return _folder_of(path) / path.stem / f"{self}{path.suffix}"
+        return _folder_of(path) / f"{self}{path.suffix}"
 
 
 def shard_files(path: Path) -> list[Path]:
     """Return the files in which shards collected what a whole run writes to `path`, sorted by name."""
-    return sorted((_folder_of(path) / path.stem).glob(f"*-of-*{path.suffix}"))
+    return sorted(_folder_of(path).glob(f"*-of-*{path.suffix}"))
 
 
 def _folder_of(path: Path) -> Path:
-    root = path.parent if path.parent.name != ".sca" else path.parent.parent
-    return root / ".sca" / SHARDS
+    root = path.parent.parent if path.parent.name == SHARDS.parent.name else path.parent
+    return root / SHARDS / path.stem
 
 
 def merge_ledgers(ledgers: Iterable[Iterable[LedgerEntry]]) -> dict[str, LedgerEntry]:
     """Join the ledgers of shards: one entry for each item. The order of the ledgers and repeated ones change nothing.
 
     In one ledger, the last entry of an item counts. Of the entries of several ledgers, a finished one counts before a failed
-    one, and of equal ones the greater line.
+    one, and otherwise the one with the greater line.
 
     Args:
         ledgers: The entries of each ledger, in the order of its lines.
@@ -73,68 +84,48 @@ def merge_ledgers(ledgers: Iterable[Iterable[LedgerEntry]]) -> dict[str, LedgerE
 
 
 def _rank(entry: LedgerEntry) -> tuple[bool, bytes]:
-    return entry.status != "failed", ledger_line(entry)
+    return entry.status != "failed", line_of(entry)
 
 
-def entries_of_shards(ledger: Ledger) -> dict[str, LedgerEntry]:
-    """Return the entries of all shards of a ledger, merged."""
-    return merge_ledgers(Ledger(path).read() for path in shard_files(ledger.path))
+def entries_of_shards(ledger: Path) -> dict[str, LedgerEntry]:
+    """Return the entries that shards have beside a ledger. An incomplete last line, which a crash leaves, is ignored.
+
+    Raises:
+        InputError: A line is not an entry.
+    """
+    return merge_ledgers(LedgerEntries(path).values() for path in shard_files(ledger))
 
 
-def remove_shards(path: Path) -> None:
-    """Remove the files of shards of `path`, after their content was written to it."""
+def remove_shard_files(path: Path) -> None:
+    """Remove the files of shards of `path`, when `path` has their content."""
     with writing(path):
         for file in shard_files(path):
             file.unlink(missing_ok=True)
-        folders = (_folder_of(path) / path.stem, _folder_of(path))
-        for folder in folders:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        _remove_empty(_folder_of(path))
 
 
-@contextmanager
-def hold_folder(folder: Path, shard: Shard | None = None) -> Iterator[None]:
-    """Hold a folder for one run, or for one shard beside other shards; make it if it does not exist.
-
-    Args:
-        folder: The output folder.
-        shard: The shard; None for a whole run.
-
-    Raises:
-        InputError: Another run holds it, or the shard.
-        OutputError: It cannot be made or written to, or a lock is a link or another special file.
-    """
-    own = folder / ".sca" / SHARDS
+def remove_locks(folder: Path) -> None:
+    """Remove the locks of shards in a folder that is held by a whole run, and their folder if nothing else is in it."""
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if shard is not None:
-            own.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            if shard is None:
-                held.enter_context(locked(folder / ".lock"))
-                for lock in sorted(own.glob("*.lock")):
-                    held.enter_context(locked(lock))
-            else:
-                held.enter_context(locked(own / f"{shard}.lock"))
-                with locked(folder / ".lock", timeout_s=_PROBE_S):  # a whole run would hold it
-                    pass
-        except HeldError as error:
-            what = f"the shard {shard}, or all of {folder}" if shard else str(folder)
-            raise InputError(
-                f"another run is writing to {what}", hint="wait for it, or give another output folder"
-            ) from error
-        yield
-        if shard is None and own.is_dir():
-            with writing(folder):
-                for lock in own.glob("*.lock"):
-                    lock.unlink(missing_ok=True)
-                if not any(own.iterdir()):
-                    own.rmdir()
+        for lock in shard_locks(folder):
+            lock.unlink(missing_ok=True)
+        _remove_empty(folder / SHARDS)
+        if not (folder / SHARDS).exists():
+            _remove_empty(folder / SHARDS.parent)
+
+
+def shard_locks(folder: Path) -> list[Path]:
+    """Return the locks of shards in a folder, sorted by name."""
+    return sorted((folder / SHARDS).glob("*.lock"))
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def setting_up(folder: Path, shard: Shard | None) -> AbstractContextManager[None]:
     """Return a context in which no other shard prepares the folder, which is held."""
     if shard is None:
         return nullcontext()
-    return locked(folder / ".sca" / SHARDS / "setup.lock", on_wait=lambda: None)
+    return locked(folder / SHARDS / "setup.lock", on_wait=lambda: None)

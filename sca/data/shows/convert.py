@@ -19,6 +19,7 @@ from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import CONVERT, claim, hold
 from sca.data.runs.progress import ProgressListener
+from sca.data.runs.shards import Shard, setting_up
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.shows.assemble import write_dataset
 from sca.data.shows.encode import EncodeJob, encode_show, load_models, plan_encoding, read_record
@@ -47,6 +48,7 @@ def convert(
     force: bool = False,
     retry_failed: bool = True,
     executor: Executor | None = None,
+    shard: Shard | None = None,
     listener: ProgressListener | None = None,
 ) -> RunSummary[ConvertDetails]:
     """Create the data set in `root`, or bring it up to date.
@@ -61,6 +63,7 @@ def convert(
         force: Encode every show again.
         retry_failed: Whether to try shows again that failed in an earlier run.
         executor: Where shows are encoded; by default in `jobs` processes.
+        shard: The part of the items to do; None for all, and what joins them.
         listener: Receives the progress.
 
     Raises:
@@ -71,15 +74,18 @@ def convert(
     """
     load_models(settings)  # fails early if they cannot be loaded
     folder, timelines = AudioFolder(audio_dir), _read_timelines(input_file)
-    with hold(root, CONVERT):
-        claim(root, CONVERT)
-        remove_unfinished(root)
+    with hold(root, CONVERT, shard):
+        with setting_up(root, shard):
+            claim(root, CONVERT)
+        if shard is None:  # others may be at work on theirs
+            remove_unfinished(root)
         run = IncrementalRun(
             Ledger(root / "ledger.jsonl"),
             ConvertDetails(root),
             retry_failed=retry_failed,
             listener=listener,
             accept_damage_s=settings.audio.accept_damage_s,
+            shard=shard,
         )
         conversion = _Conversion(run, settings, folder, force=force)
         todo = conversion.plan(timelines)
@@ -91,7 +97,8 @@ def convert(
             fail=_failure,
         )
         run.settle(keep_others=False)
-        conversion.finish(timelines, info_files((audio_dir, *info_dirs)))
+        if shard is None:
+            conversion.finish(timelines, info_files((audio_dir, *info_dirs)))
         return run.summary
 
 

@@ -49,6 +49,12 @@ class ShowFile:
         """Append a line, synced."""
         append_line(self.path, show.model_dump_json().encode() + b"\n")
 
+    def take(self, other: "ShowFile") -> None:
+        """Append the lines of another file, synced. What is read later replaces earlier lines of the same recordings."""
+        for line, show in other._lines():
+            if isinstance(show, Show):
+                append_line(self.path, line + b"\n")
+
     def hand_over(self, names: Set[str], other: "ShowFile") -> None:
         """Move lines to another file, which gets them before this one loses them. A line that is there already wins.
 

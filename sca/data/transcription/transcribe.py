@@ -23,6 +23,7 @@ from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import SerialExecutor, ThreadExecutor
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
+from sca.data.runs.shards import Shard, remove_shard_files, shard_files
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.transcription.diarized import diarization_identity
 from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
@@ -106,6 +107,7 @@ def transcribe(
     listener: ProgressListener | None = None,
     recognizer: Recognizer | None = None,
     executor: Executor | None = None,
+    shard: Shard | None = None,
     texts: TextFiles | None = None,
     diarization: DiarizationConfig | None = None,
     filters: QualityConfig | None = None,
@@ -124,7 +126,9 @@ def transcribe(
             accepts are tried again.
         listener: Receives the progress.
         recognizer: A recognizer that was loaded with these options.
-        executor: Where recordings are transcribed; by default in `options.workers` threads that share the model.
+        executor: Where recordings are transcribed, each worker with a model of its own; by default in `options.workers`
+            threads that share the model.
+        shard: The part of the recordings to transcribe; None for all, and for the files that have the lines of all.
         texts: Files in other formats to write for each recording.
         diarization: The method to find the speakers; None for no speakers.
         filters: Which recordings are left out because of their quality: their lines are in
@@ -140,20 +144,23 @@ def transcribe(
         ScaError: The model cannot be loaded.
     """
     files = find_recordings(sources)
-    store = _Files(save_file, texts or TextFiles(save_file.parent))
+    store = _Files(save_file, texts or TextFiles(save_file.parent), shard)
     choice = choose_detector(reactions)
     witness = _witness(captions)
     profile = profile if options.word_timestamps else None
-    with lock_dir(save_file.parent):
+    with lock_dir(save_file.parent, shard):
+        store.adopt_shards()
         run = IncrementalRun(
             Ledger(ledger_of(save_file)),
             TranscribeDetails(save_file, profile=profile),
             retry_failed=retry_failed,
             listener=listener,
             accept_damage_s=reading.accept_damage_s,
+            shard=shard,
         )
         lines = store.lines(run.before)
-        plan_left_out(run)
+        if shard is None:
+            plan_left_out(run)
         known = KnownFiles(run.before)
         settings = _settings_key(options, choice, reading, diarization, profile)
         items = _items(run, files, known, lines, settings, partial_dir(save_file))
@@ -163,7 +170,7 @@ def transcribe(
             store.keep_partial(todo)
             run.summary.notes += _notes_on_detector(choice, todo, lines, save_file)
             transcriber = Transcriber(
-                options,
+                options if executor is None else replace(options, workers=1),
                 choice.name,
                 recognizer,
                 reading,
@@ -173,8 +180,13 @@ def transcribe(
                 correction=None if profile is None else profile.correction,
             )
             executor = executor or _threads(transcriber.load())
+            todo = run.mine(todo)
             record = _recorder(run, store, known, choice)
-            run.execute(_with_lengths(todo, reading), transcriber.transcribe, record, executor=executor, fatal=_FATAL)
+            run.execute(_with_lengths(todo, reading), transcriber, record, executor=executor, fatal=_FATAL)
+        if shard is not None:
+            store.shows.settle()
+            run.settle()
+            return run.summary
         _finish(run, store, known, items, todo, filters or QualityConfig(), reading, witness)
     return run.summary
 
@@ -182,13 +194,15 @@ def transcribe(
 class _Files:
     """The files that a run writes."""
 
-    def __init__(self, save_file: Path, texts: TextFiles) -> None:
-        """Check them, before a model is loaded.
+    def __init__(self, save_file: Path, texts: TextFiles, shard: Shard | None = None) -> None:
+        """Check them, before a model is loaded. The lines of a shard go to a file of its own.
 
         Raises:
             OutputError: One cannot be written.
         """
-        self.shows, self.left_out = ShowFile(save_file), ShowFile(left_out_file(save_file))
+        self._whole = ShowFile(save_file)
+        self.shows = self._whole if shard is None else ShowFile(shard.file_of(save_file))
+        self.left_out = ShowFile(left_out_file(save_file))
         self.texts = texts
         self._partial = partial_dir(save_file)
         texts.check()
@@ -196,7 +210,17 @@ class _Files:
     def lines(self, before: Mapping[str, LedgerEntry]) -> dict[str, KnownLine]:
         """Return the lines of earlier runs, with those that filters left out."""
         origins = {name: str(entry.extra["origin"]) for name, entry in before.items() if "origin" in entry.extra}
-        return self.left_out.lines(origins) | self.shows.lines(origins)
+        lines = self.left_out.lines(origins) | self._whole.lines(origins)
+        for path in shard_files(self._whole.path):
+            lines |= ShowFile(path).lines(origins)
+        return lines
+
+    def adopt_shards(self) -> None:
+        """Move the lines of shards to the file of a whole run, which replace those of the same recordings."""
+        if self.shows is self._whole:
+            for path in shard_files(self._whole.path):
+                self._whole.take(ShowFile(path))
+            remove_shard_files(self._whole.path)
 
     def keep_partial(self, todo: Sequence[Item[TranscriptionJob]]) -> None:
         """Delete the windows of recordings that are not to do: they were made with other settings."""

@@ -150,6 +150,10 @@ class Transcriber:
         assert self._recognizer is not None
         return self._recognizer
 
+    def __call__(self, job: TranscriptionJob) -> Transcribed:
+        """See `transcribe`; the work of a run (`ModelWork`)."""
+        return self.transcribe(job)
+
     def transcribe(self, job: TranscriptionJob) -> Transcribed:
         """Transcribe a recording. If only the time of its file changed meanwhile, and no byte, it is done again.
 

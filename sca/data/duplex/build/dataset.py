@@ -39,6 +39,7 @@ from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import BUILD, hold
 from sca.data.runs.progress import NullProgress, ProgressListener
+from sca.data.runs.shards import Shard, setting_up
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.display.blocks import block
 from sca.errors import InputError, OutputError, ScaError
@@ -92,6 +93,7 @@ def build_duplex(
     audio_dir: Path | None = None,
     retry_failed: bool = True,
     executor: Executor | None = None,
+    shard: Shard | None = None,
     listener: ProgressListener | None = None,
 ) -> RunSummary[BuildDetails]:
     """Build a data set from a corpus, or what is missing of it.
@@ -106,6 +108,7 @@ def build_duplex(
         audio_dir: The folder of the recordings of an events file; by default the file's own.
         retry_failed: Whether to try sessions again that failed in an earlier run.
         executor: Where the sessions are built; by default in `jobs` processes.
+        shard: The part of the items to do; None for all, and what joins them.
         listener: Receives the progress.
 
     Raises:
@@ -127,17 +130,20 @@ def build_duplex(
     load_aligner(settings)
     load_embedder(settings)
     load_codec(settings)
-    with hold(root, BUILD):
-        claim_data_set(root, settings, tokenizer, force=force)
-        remember_speaker(root, settings.duplex.speaker_model)
+    with hold(root, BUILD, shard):
+        with setting_up(root, shard):
+            claim_data_set(root, settings, tokenizer, force=force)
+            remember_speaker(root, settings.duplex.speaker_model)
         run = IncrementalRun(
             Ledger(root / "ledger.jsonl"),
             BuildDetails(root),
             retry_failed=retry_failed,
             listener=listener,
             accept_damage_s=settings.audio.accept_damage_s,
+            shard=shard,
         )
-        return _Build(settings, tokenizer, run, jobs, executor, listener or NullProgress()).run(corpus)
+        build = _Build(settings, tokenizer, run, jobs, executor, listener or NullProgress())
+        return build.run(corpus) if shard is None else build.run_shard(corpus)
 
 
 class _Build:
@@ -181,6 +187,16 @@ class _Build:
         details.notices += self._unknown_drops(details.report)
         return self._run.summary
 
+    def run_shard(self, corpus: Corpus) -> RunSummary[BuildDetails]:
+        """Build the sessions of a shard. What joins sessions, retimed copies too, is left to the whole run."""
+        sources = corpus.sessions().sources
+        plan = plan_sessions(sources, self._root, self._settings, self._tokenizer, self._drops)
+        for done in plan.done:
+            self._count_done(done)
+        self._run.summary.details.built = self._build_sessions(plan.todo)
+        self._run.settle()
+        return self._run.summary
+
     def _unknown_drops(self, report: Report) -> list[str]:
         """Return a notice about the rows on the list that no session has."""
         left_out = {row.row_id for row in report.left_out_rows}
@@ -194,11 +210,8 @@ class _Build:
 
     def _build_sessions(self, todo: Iterable[SessionJob]) -> int:
         """Build sessions and return their number. A session that cannot be read fails alone."""
-        items = [
-            Item(job.source.session_id, job, job.key)
-            for job in todo
-            if not self._keep_old_failure(job.source.session_id, job.key)
-        ]
+        items = self._run.mine([Item(job.source.session_id, job, job.key) for job in todo])
+        items = [item for item in items if not self._keep_old_failure(item.name, item.key)]
         size = sum(path.stat().st_size for item in items for path in item.job.source.files)
         self._run.execute(
             items,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sca.children.ending import end_with_parent
-from sca.data.runs.executor import WorkerDiedError, call, needs_model, prepare
 from sca.data.runs.cluster.ray_start import Cluster, connect
+from sca.data.runs.executor import WorkerDiedError, call, needs_model, prepare
 from sca.errors import ScaError
 
 __all__ = ["RayExecutor"]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sca.config.sections.base import Env, Flag, Section
+from sca.config.sections.base import MAX_COUNT, Env, Flag, Section
 
 __all__ = ["MAX_SHARDS", "ExecutorConfig", "shard_numbers"]
 
@@ -56,7 +56,7 @@ class ExecutorConfig(Section):
         1, description="Least id of the tasks of the array; Slurm sets it."
     )
     array_step: Annotated[int, Env("SLURM_ARRAY_TASK_STEP")] = Field(
-        1, ge=1, description="Step between the ids of the array; Slurm sets it."
+        1, ge=1, le=MAX_COUNT, description="Step between the ids of the array; Slurm sets it."
     )
     array_count: Annotated[int | None, Env("SLURM_ARRAY_TASK_COUNT")] = Field(
         None, description="Tasks of the array; Slurm sets it."
@@ -76,6 +76,11 @@ class ExecutorConfig(Section):
                 if value is not None:
                     raise ValueError(f"{name} needs --executor ray")
         return self
+
+    @property
+    def in_shards(self) -> bool:
+        """Whether the run is cut into shards."""
+        return self.kind == "slurm" or self.shard is not None
 
     @property
     def own_shard(self) -> tuple[int, int] | None:

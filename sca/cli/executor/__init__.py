@@ -1,0 +1,1 @@
+"""Where a data command works: this machine, a Slurm array, a Ray cluster."""
