@@ -21,7 +21,13 @@ class LogLines:
 
     def on_log(self, step: int, steps: int, values: Mapping[str, float]) -> None:
         """Print a line of the log."""
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if not name.startswith("share_"))
+        evaluation = {name.removeprefix("eval/"): value for name, value in values.items() if name.startswith("eval/")}
+        if evaluation:
+            from sca.train.evaluation.evaluate import headline
+
+            shown = f"evaluation: {headline(evaluation)}"
+        else:
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if not name.startswith("share_"))
         print_note(f"step {step} of {steps}: {shown}")
 
 

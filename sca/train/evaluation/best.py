@@ -7,7 +7,10 @@ from pathlib import Path
 from sca.data.runs.files import write_json
 from sca.errors import writing
 
-__all__ = ["EVALUATION", "replace_best"]
+__all__ = ["BEST", "EVALUATION", "replace_best"]
+
+BEST = "best"
+"""The folder in the folder of the run."""
 
 EVALUATION = "evaluation.json"
 """The evaluation of the weights, in their folder."""
@@ -29,7 +32,7 @@ def replace_best(
     Raises:
         OutputError: The folder cannot be written.
     """
-    best, part, old = (output / name for name in ("best", "best.part", "best.old"))
+    best, part, old = (output / name for name in (BEST, f"{BEST}.part", f"{BEST}.old"))
     if write:
         with writing(part):
             shutil.rmtree(part, ignore_errors=True)

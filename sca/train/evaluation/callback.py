@@ -71,8 +71,9 @@ class EvaluationCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate the last weights, unless they have been evaluated, and write the report."""
-        if self._train.eval_every and not any(one["step"] == state.global_step for one in self._file.lines):
+        """Evaluate the last weights, unless they have been evaluated or the run was interrupted, and write the report."""
+        ended = state.global_step >= state.max_steps
+        if self._train.eval_every and ended and not any(one["step"] == state.global_step for one in self._file.lines):
             self._evaluate(state, control)
         if state.is_world_process_zero:
             write_report(self._output)

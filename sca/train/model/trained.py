@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,18 @@ class TrainedModel:
     def trainable_count(self) -> int:
         """The number of weights that are trained."""
         return sum(weight.numel() for weight in self.learner.parameters() if weight.requires_grad)
+
+    @staticmethod
+    def part_of(name: str) -> str:
+        """Return the part of the model that a parameter belongs to: its name without the number of the layer.
+
+        Args:
+            name: The name of a parameter of `learner`.
+        """
+        plain = name.removeprefix("base_model.model.")
+        for pattern in (r"\.lora_\w+.*", r"\.token_adapter\..*", r"\.base_layer"):
+            plain = re.sub(pattern, "", plain)
+        return re.sub(r"^.*layers\.\d+\.", "", plain)
 
     def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
         """Save what was trained: the adapter, or the weights of the thinker.

@@ -31,7 +31,6 @@ def training_arguments(output: Path, settings: Settings) -> TrainingArguments:
         ConfigError: The optimiser, the scheduler or the device does not exist.
         MissingToolError: The package of an optimiser or a tracker is not installed.
     """
-    import torch
     from transformers import SchedulerType, TrainingArguments
     from transformers.training_args import OptimizerNames
 
@@ -63,8 +62,6 @@ def training_arguments(output: Path, settings: Settings) -> TrainingArguments:
         logging_nan_inf_filter=False,  # a loss that is not finite ends the run
         save_steps=train.save_every or math.inf,
         report_to=[] if train.trackers == "none" else train.trackers.split(","),
-        dataloader_num_workers=train.workers,
-        dataloader_pin_memory=torch.cuda.is_available(),  # torch warns where it has no effect
         remove_unused_columns=False,
         label_names=["labels"],
         disable_tqdm=True,

@@ -26,9 +26,17 @@ from sca.files.atomic import sync_folder
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
-__all__ = ["BEST", "LAST", "Checkpoint", "CheckpointKeeper", "drop_partial", "publish_links", "whole_checkpoints"]
+__all__ = [
+    "CONFIG_FILE",
+    "LAST",
+    "Checkpoint",
+    "CheckpointKeeper",
+    "drop_partial",
+    "publish_links",
+    "whole_checkpoints",
+]
 
-LAST, BEST = "last", "best"
+LAST = "last"
 COMPLETE = "complete.json"
 CONFIG_FILE = "train.toml"
 _NAME = re.compile(r"checkpoint-(\d+)")

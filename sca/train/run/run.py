@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, Any
 from sca.config import Settings
 from sca.data.runs.owner import TRAIN, ensure_owned_dir, hold
 from sca.errors import OutputError
-from sca.infer.engines.qwen_omni.loading.requirements import check_installed
 from sca.textutil import counted
-from sca.tokenizer import load_tokenizer
-from sca.train.run.data import TrainingData, check_model, open_data
-from sca.train.run.record import check_same_run, run_toml, write_record
+from sca.train.run.data import TrainingData
+from sca.train.run.inputs import RunInputs, open_inputs
+from sca.train.run.record import check_same_run, write_record
 from sca.train.run.summary import TrainListener, TrainSummary
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, TrainingArguments
+    from transformers import TrainingArguments
 
-    from sca.tokenizer import TextTokenizer
     from sca.train.model.trained import TrainedModel
-    from sca.train.run.trainer import ThinkerTrainer
 
 __all__ = ["train"]
 
@@ -59,21 +56,14 @@ def train(
         NoMemoryError: A batch does not fit into memory.
         TrainingInterrupt: A signal arrived; the checkpoint is saved.
     """
-    check_installed("torch", "transformers", "accelerate", "peft")
-    rows = open_data(data, settings)
-    settings = rows.settings
-    from sca.train.model.load import model_config
+    inputs = open_inputs(data, settings)
     from sca.train.run.arguments import training_arguments
 
-    # First, because they are small: an unreachable hub is reported within seconds.
-    tokenizer = load_tokenizer(settings.qwen.model_id, revision=settings.qwen.model_revision)
-    config = model_config(settings.qwen)
-    check_model(data, rows, tokenizer, config)
-    arguments = training_arguments(output, settings)
+    arguments = training_arguments(output, inputs.settings)
     with _held(output, arguments):
-        start = _start(output, rows, arguments, resume=resume)
-        trained = _model(tokenizer, config, settings, arguments)
-        return _run(output, rows, trained, arguments, start, listener)
+        start = _start(output, inputs.rows, arguments, resume=resume)
+        trained = load_trained(inputs, arguments)
+        return _run(inputs, trained, arguments, start, listener)
 
 
 @contextmanager
@@ -112,48 +102,52 @@ def _start(output: Path, rows: TrainingData, arguments: TrainingArguments, *, re
     return found[-1].folder if found else None
 
 
-def _model(
-    tokenizer: TextTokenizer, config: PretrainedConfig, settings: Settings, arguments: TrainingArguments
-) -> TrainedModel:
+def load_trained(inputs: RunInputs, arguments: TrainingArguments) -> TrainedModel:
+    """Load the weights of a model, and make it trainable.
+
+    Args:
+        inputs: The settings, and the configuration of the model.
+        arguments: The arguments of the Trainer, for the device.
+    """
     import torch
 
     from sca.infer.engines.qwen_omni.loading.requirements import dtype_of
     from sca.train.model.load import load_thinker
     from sca.train.model.prepare import make_trainable
 
-    train, qwen = settings.train, settings.qwen
+    train, qwen = inputs.settings.train, inputs.settings.qwen
     torch.manual_seed(train.seed)  # of the new weights of an adapter
-    dtype = torch.float32 if train.method == "full" else dtype_of(config, qwen.torch_dtype)
+    dtype = torch.float32 if train.method == "full" else dtype_of(inputs.config, qwen.torch_dtype)
     # Several processes may divide the weights, so the Trainer places them.
     device = arguments.device if arguments.world_size == 1 else None
-    thinker = load_thinker(qwen, config, dtype, device)
+    thinker = load_thinker(qwen, inputs.config, dtype, device)
     thinker.config.use_cache = False
-    return make_trainable(thinker, tokenizer, config, settings)
+    return make_trainable(thinker, inputs.tokenizer, inputs.config, inputs.settings)
 
 
 def _run(
-    output: Path,
-    rows: TrainingData,
+    inputs: RunInputs,
     trained: TrainedModel,
     arguments: TrainingArguments,
     start: Path | None,
     listener: TrainListener | None,
 ) -> TrainSummary:
-    from sca.train.run.checkpoints import LAST, CheckpointKeeper
+    from sca.train.evaluation.best import BEST
+    from sca.train.run.checkpoints import LAST
     from sca.train.run.log import LogWriter, first_and_last
-    from sca.train.run.stop import StopAfterStep, StopRequest
+    from sca.train.run.session import make_trainer, trainable_note
+    from sca.train.run.stop import StopRequest
 
-    settings, began = rows.settings, time.monotonic()
+    output, rows = Path(arguments.output_dir), inputs.rows
     resumed_from = None if start is None else int(start.name.rpartition("-")[2])
-    log, stop = LogWriter(output, listener, resumed_from), StopRequest()
-    trainer = _trainer(rows, trained, arguments)
-    toml = run_toml(settings, rows.format)
-    for callback in (log, StopAfterStep(stop), CheckpointKeeper(rows.format, toml, settings.train.keep)):
-        trainer.add_callback(callback)
-    if listener is not None:
-        listener.on_note(
-            f"{counted(trained.trainable_count, 'weight')} of {counted(len(trained.trainable), 'parameter')}"
-        )
+    main = listener if arguments.process_index == 0 else None
+    log, stop = LogWriter(output, main, resumed_from), StopRequest()
+    if main is not None:
+        main.on_note(trainable_note(trained))
+        if start is not None:
+            main.on_note(f"continuing from {start}")
+    trainer = make_trainer(inputs, trained, arguments, log, stop, main)
+    began = time.monotonic()
     with stop:
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
     state: Any = trainer.state
@@ -171,25 +165,5 @@ def _run(
         train_s=round(time.monotonic() - began, 3),
         last=output / LAST,
         resumed_from=resumed_from,
+        best=output / BEST if (output / BEST).is_dir() else None,
     )
-
-
-def _trainer(rows: TrainingData, trained: TrainedModel, arguments: TrainingArguments) -> ThinkerTrainer:
-    from transformers import PrinterCallback
-
-    from sca.train.batches.collate import TrainCollator
-    from sca.train.objective.label_logits import logits_at_labels
-    from sca.train.objective.loss import DuplexLoss, kind_weights
-    from sca.train.run.trainer import RowIds, ThinkerTrainer
-
-    settings = rows.settings.train
-    logits_at_labels(trained.thinker)
-    trainer = ThinkerTrainer(
-        trained,
-        DuplexLoss(kind_weights(settings)),
-        args=arguments,
-        train_dataset=rows.train,
-        data_collator=RowIds(TrainCollator(trained.tokenizer, settings, rows.train.grammar)),
-    )
-    trainer.remove_callback(PrinterCallback)  # prints Python dicts on stdout
-    return trainer

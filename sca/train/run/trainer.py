@@ -13,15 +13,18 @@ import torch  # noqa: TID253 - the Trainer requires its base class
 from transformers import Trainer, TrainerCallback  # noqa: TID253
 from typing_extensions import override
 
+from sca.config.sections.train.config import TrainConfig
 from sca.errors import InputError, NoMemoryError, writing
 from sca.files.atomic import cannot_write
 from sca.textutil import counted, first_line
+from sca.train.batches.loader import train_loader
 from sca.train.model.trained import TrainedModel
 from sca.train.objective.loss import DuplexLoss
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
+    from torch.utils.data import DataLoader
 
 __all__ = ["ROW_IDS", "RowIds", "ThinkerTrainer"]
 
@@ -44,20 +47,29 @@ class RowIds:
 class ThinkerTrainer(Trainer):  # type: ignore[misc]  # transformers has no types here
     """A Trainer whose loss is divided by the sum of weights of all batches and processes of an optimiser step."""
 
-    def __init__(self, trained: TrainedModel, loss: DuplexLoss, **more: Any) -> None:
+    def __init__(self, trained: TrainedModel, loss: DuplexLoss, train: TrainConfig, **more: Any) -> None:
         """Create the Trainer.
 
         Args:
             trained: The model.
             loss: The loss.
+            train: The settings of the batches.
             **more: Arguments of the Trainer.
         """
         super().__init__(model=trained.learner, compute_loss_func=loss, **more)
         # The thinker's forward takes any argument, and would get the divisor of the loss, which it does not use.
         self.model_accepts_loss_kwargs = False
-        self._trained, self._loss = trained, loss
+        self._trained, self._loss, self._train = trained, loss, train
         self._of_step: list[tuple[Tensor, list[str]]] = []
         self.add_callback(_CheckFinite(self))
+
+    @override
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        # The share of this process; accelerate would divide it again.
+        args = self.args
+        return train_loader(
+            self.train_dataset, self.data_collator, self._train, rank=args.process_index, world=args.world_size
+        )
 
     @override
     def get_batch_samples(
