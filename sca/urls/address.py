@@ -38,8 +38,14 @@ def parent_and_name(url: str) -> tuple[str, str]:
     return parent, name
 
 
-def folder_of(url: str, cache_dir: Path) -> Path:
-    """Return the folder in the cache that stands for a URL. Its name is the last part of the URL."""
+def folder_of(url: str, cache_dir: Path, part: str = "") -> Path:
+    """Return the folder in the cache that stands for a URL. Its name is the last part of the URL.
+
+    Args:
+        url: The URL.
+        cache_dir: The folder of caches.
+        part: The part of the folder, if a command writes a part only.
+    """
     url = url.rstrip("/")
     name = re.sub(r"[^\w.-]", "_", url.rpartition("/")[2]).lstrip(".")[-100:] or "root"
-    return cache_dir / "urls" / blake2b(url.encode(), digest_size=10).hexdigest() / name
+    return cache_dir / "urls" / blake2b(f"{url}\n{part}".encode(), digest_size=10).hexdigest() / name

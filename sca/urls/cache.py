@@ -26,7 +26,7 @@ from sca.files.atomic import atomic_write
 from sca.urls.hollow import hollow_out, is_hollow, make_whole, stamp_of
 from sca.urls.store import Store
 
-__all__ = ["Place", "at_hand", "in_use", "known_sha256", "place_of"]
+__all__ = ["Place", "address_of", "at_hand", "in_use", "known_sha256", "place_of"]
 
 _DIGEST = re.compile(r"[0-9a-f]{20}")
 _held: ContextVar[list[int] | None] = ContextVar("held", default=None)
@@ -141,6 +141,12 @@ def at_hand(path: Path) -> Path:
     else:
         held.append(lock)
     return path
+
+
+def address_of(path: Path) -> str:
+    """Return the URL of a file of the cache, which all machines have for it, and the resolved path of all others."""
+    place = place_of(path)
+    return str(path.resolve()) if place is None else f"{place.url}/{place.name_of(path)}"
 
 
 def known_sha256(path: Path) -> str | None:

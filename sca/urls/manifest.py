@@ -1,5 +1,7 @@
 """The list of the files at a URL that count: `.sca-url.json`, which a command that writes to the URL uploads last.
 
+A command that writes a part of a folder, such as one file, has a list of its own: `.sca-url.PART.json`.
+
 Object stores have no rename, so a command that is killed may leave files that belong to nothing yet. Readers ignore them:
 they trust only what the list names, and only with the identity that it names. Folders without a list, such as those that
 another program uploaded, count as a whole.
@@ -13,7 +15,7 @@ from pathlib import PurePosixPath
 from sca.errors import InputError
 from sca.urls.store import Entry, Store
 
-__all__ = ["MANIFEST", "OWN_FILES", "Listed", "Manifest", "read_manifest", "trusted"]
+__all__ = ["OWN_FILES", "Listed", "Manifest", "manifest_name", "read_manifest", "trusted"]
 
 MANIFEST = ".sca-url.json"
 OWN_FILES = ".sca-url"
@@ -55,7 +57,12 @@ class Manifest:
         return json.dumps(document, ensure_ascii=False).encode()
 
 
-def read_manifest(store: Store, name: str = MANIFEST) -> Manifest | None:
+def manifest_name(part: str) -> str:
+    """Return the name of the list of a part of a folder; of the whole folder if the part is empty."""
+    return f"{OWN_FILES}.{part}.json" if part else MANIFEST
+
+
+def read_manifest(store: Store, name: str) -> Manifest | None:
     """Return the list at a URL; None without any.
 
     Raises:
@@ -85,19 +92,25 @@ def trusted(store: Store, entries: Mapping[str, Entry]) -> tuple[dict[str, Entry
         InputError: A list is damaged.
         UpstreamError: A list cannot be read.
     """
-    listed: dict[str, Listed] = {}
-    folders = []
+    listed: dict[str, list[Listed]] = {}
+    whole = []
     for name in entries:
-        if PurePosixPath(name).name == MANIFEST:
-            folder = name.removesuffix(MANIFEST)
-            manifest = read_manifest(store, name) or Manifest()
-            folders.append(folder)
-            listed |= {folder + inner: file for inner, file in manifest.files.items()}
-    found = {}
+        own = PurePosixPath(name).name
+        if own.startswith(OWN_FILES) and own.endswith(".json"):
+            folder = name.removesuffix(own)
+            if own == MANIFEST:
+                whole.append(folder)
+            for inner, file in (read_manifest(store, name) or Manifest()).files.items():
+                listed.setdefault(folder + inner, []).append(file)
+    found, checksums = {}, {}
     for name, entry in entries.items():
         if PurePosixPath(name).name.startswith(OWN_FILES):
             continue
-        has_list = any(name.startswith(folder) for folder in folders)
-        if not has_list or (name in listed and listed[name].identity == entry.identity):
-            found[name] = entry
-    return found, {name: file for name, file in listed.items() if name in found}
+        file_lists = listed.get(name, [])
+        same = next((file for file in file_lists if file.identity == entry.identity), None)
+        if same is not None:
+            checksums[name] = same
+        elif file_lists or any(name.startswith(folder) for folder in whole):
+            continue
+        found[name] = entry
+    return found, checksums

@@ -39,9 +39,9 @@ class UrlCache:
     most_bytes: int
     on_demand: frozenset[str]
 
-    def place(self, url: str) -> Place:
-        """Return the folder that stands for a URL."""
-        return Place(folder_of(url, self.folder), url.rstrip("/"), self.most_bytes)
+    def place(self, url: str, part: str = "") -> Place:
+        """Return the folder that stands for a URL, or for a part of it that a command writes."""
+        return Place(folder_of(url, self.folder, part), url.rstrip("/"), self.most_bytes)
 
 
 @dataclass(frozen=True, slots=True)

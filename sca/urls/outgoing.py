@@ -25,9 +25,9 @@ from sca.errors import ScaError, UpstreamError, writing
 from sca.urls.cache import Place
 from sca.urls.hollow import is_hollow_stat
 from sca.urls.lock import LOCK_EXPIRES_S, UrlLock
-from sca.urls.manifest import MANIFEST, Listed, Manifest, read_manifest, trusted
+from sca.urls.manifest import OWN_FILES, Listed, Manifest, manifest_name, read_manifest, trusted
 from sca.urls.mirror import Copied, Record, UrlCache, held_for_writing, pull
-from sca.urls.store import Store
+from sca.urls.store import Entry, Store
 
 __all__ = ["is_final", "published"]
 
@@ -52,7 +52,15 @@ def is_final(name: str) -> bool:
 
 
 @contextmanager
-def published(url: str, cache: UrlCache, *, every_s: float, on_note: Callable[[str], None]) -> Iterator[Path]:
+def published(
+    url: str,
+    cache: UrlCache,
+    *,
+    part: str = "",
+    stem: str = "",
+    every_s: float,
+    on_note: Callable[[str], None],
+) -> Iterator[Path]:
     """Yield a folder on disk whose files are uploaded to a URL.
 
     The folder begins with what is at the URL, recordings as hollow files. When the block ends, also with an error, the
@@ -61,6 +69,9 @@ def published(url: str, cache: UrlCache, *, every_s: float, on_note: Callable[[s
     Args:
         url: The URL of the folder.
         cache: Where files of URLs are on disk.
+        part: The name of the part of the folder that the command writes, such as a shard or a file. Commands that write
+            other parts may run at the same time.
+        stem: What the names of the files begin with that the command may need to see; empty for all files.
         every_s: Seconds between two rounds of uploads.
         on_note: Called with remarks.
 
@@ -69,13 +80,13 @@ def published(url: str, cache: UrlCache, *, every_s: float, on_note: Callable[[s
         UpstreamError: It cannot be read or written.
         OutputError: The cache cannot be written to, or another run took over the URL.
     """
-    place, store = cache.place(url), Store(url)
+    place, store = cache.place(url, part), Store(url)
     with held_for_writing(place):
-        lock = UrlLock(store)
+        lock = UrlLock(store, part)
         if remark := lock.take():
             on_note(remark)
         try:
-            uploader = _Uploader(place, store, lock, cache, on_note)
+            uploader = _Uploader(place, store, lock, cache, on_note, manifest=manifest_name(part), stem=stem)
             uploader.begin()
             with _in_background(uploader, every_s):
                 yield place.root
@@ -122,18 +133,26 @@ class _Uploader:
     """Uploads what has changed in a folder."""
 
     def __init__(
-        self, place: Place, store: Store, lock: UrlLock, cache: UrlCache, on_note: Callable[[str], None]
+        self,
+        place: Place,
+        store: Store,
+        lock: UrlLock,
+        cache: UrlCache,
+        on_note: Callable[[str], None],
+        *,
+        manifest: str,
+        stem: str,
     ) -> None:
         self._place, self._store, self._lock, self._cache, self._on_note = place, store, lock, cache, on_note
+        self._stem, self._manifest_name = stem, manifest
         self._record = Record.load(place.home)
         self._manifest = Manifest()
         self._error: ScaError | None = None
 
     def begin(self) -> None:
         """Bring the folder to the state of the URL, but keep what this machine has not uploaded yet."""
-        entries = self._store.entries()
-        self._manifest = read_manifest(self._store) or Manifest()
-        found, listed = trusted(self._store, entries)
+        self._manifest = read_manifest(self._store, self._manifest_name) or Manifest()
+        found, listed = trusted(self._store, self._entries())
         keep = self._record.generation == self._manifest.generation
         pull(
             self._place,
@@ -149,6 +168,16 @@ class _Uploader:
         self._manifest = Manifest(self._manifest.generation, files)
         self._record.generation = self._manifest.generation
         self._record.save(self._place.home)
+
+    def _entries(self) -> dict[str, Entry]:
+        """Return the files at the URL that the command may need to see."""
+        stem = self._stem
+        if not stem:
+            return self._store.entries()
+        names = [
+            name for name in self._store.names() if name.startswith((stem, OWN_FILES)) or name in self._manifest.files
+        ]
+        return {name: self._store.entry(name) for name in names}
 
     def serve(self, ended: threading.Event, every_s: float) -> None:
         """Upload until the end; a round that fails is repeated."""
@@ -220,7 +249,7 @@ class _Uploader:
                     status = path.lstat()
                     known = self._record.files.get(name)
                     is_same = known is not None and (known.size, known.stamp) == (status.st_size, status.st_mtime_ns)
-                    if is_final(name) and not is_hollow_stat(status) and not (is_same and name in self._manifest.files):
+                    if is_final(name) and not is_hollow_stat(status) and not is_same:
                         names.append(name)
         return sorted(names)
 
@@ -282,6 +311,6 @@ class _Uploader:
     def _write_manifest(self) -> None:
         self._lock.check()
         self._manifest = Manifest(uuid.uuid4().hex, self._manifest.files)
-        self._store.write(MANIFEST, self._manifest.content())
+        self._store.write(self._manifest_name, self._manifest.content())
         self._record.generation = self._manifest.generation
         self._record.save(self._place.home)

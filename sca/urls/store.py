@@ -67,6 +67,20 @@ class Store:
                 entries[PurePosixPath(path).name if is_itself else name] = _entry(info)
         return entries
 
+    def names(self) -> list[str]:
+        """Return the names of the files in the folder itself, not in those below it; none if it does not exist.
+
+        Raises:
+            UpstreamError: The URL cannot be read.
+        """
+        system, root = self._system()
+        with requesting(self.url):
+            try:
+                found: list[dict[str, Any]] = try_again(lambda: system.ls(root, detail=True, refresh=True))
+            except FileNotFoundError:
+                return []
+        return sorted(info["name"].rpartition("/")[2] for info in found if info["type"] == "file")
+
     def is_file(self) -> bool:
         """Return whether the URL is that of one file."""
         system, root = self._system()

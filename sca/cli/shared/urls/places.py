@@ -18,10 +18,23 @@ if TYPE_CHECKING:
 
 __all__ = ["places"]
 
-_FOLDERS = frozenset({"output", "output_path"})
-"""The parameters that are folders to write to."""
-_FILES = frozenset({"save_file", "html", "drops", "output_file"})
-"""The parameters that are files to write; what belongs to them is in the same folder."""
+_OUTPUTS = frozenset(
+    {
+        "archive",
+        "drops",
+        "events",
+        "html",
+        "out",
+        "output",
+        "output_dir",
+        "output_path",
+        "record",
+        "save_file",
+        "timing",
+    }
+    | {"transcript", "words"}
+)
+"""The parameters with a file or a folder to write to."""
 
 
 @contextmanager
@@ -35,38 +48,48 @@ def places(context: Any, note: Callable[[str], None]) -> Iterator[None]:
     Raises:
         ScaError: A URL cannot be read or written.
     """
-    names = [one.name for one in context.command.params if isinstance(one.type, TyperPath)]
+    parameters = {one.name: one for one in context.command.params if isinstance(one.type, TyperPath)}
     with ExitStack() as stack:
-        for name in names:
+        for name, parameter in parameters.items():
             given = context.params.get(name)
-            if isinstance(given, str):
-                context.params[name] = _resolved(given, name, context, stack, note)
-            elif isinstance(given, list | tuple):
-                context.params[name] = [_resolved(one, name, context, stack, note) for one in given]
+            is_file = any(word in str(parameter.metavar) for word in ("FILE", ".", "PROFILE"))
+            if isinstance(given, list | tuple):
+                context.params[name] = [_input(one, context) for one in given]
+            elif isinstance(given, str) and is_url(given) and name in _OUTPUTS:
+                url, file = parent_and_name(given) if is_file else (given, "")
+                context.params[name] = str(stack.enter_context(_output(url, file, context, note)))
+            elif isinstance(given, str):
+                context.params[name] = _input(given, context)
         yield
 
 
-def _resolved(given: Any, name: str, context: Any, stack: ExitStack, note: Callable[[str], None]) -> Any:
-    """Return what the command gets: a path as a text, or the value itself if it is no URL."""
+def _input(given: Any, context: Any) -> Any:
+    """Return the path that stands for an input; any other value is returned as it is."""
+    from sca.urls.mirror import mirror
+
     if not isinstance(given, str) or not is_url(given):
         return local_path(given) if isinstance(given, str) else given
-    from sca.urls.mirror import mirror
+    path = mirror(given, _cache(context)[0])
+    show_as(path, given)
+    return str(path)
+
+
+@contextmanager
+def _output(url: str, file: str, context: Any, note: Callable[[str], None]) -> Iterator[Path]:
+    """Yield the path that stands for a folder, or for a file of it, and upload what the command writes there."""
+    from sca.urls.lock import SHARD
     from sca.urls.outgoing import published
 
-    cache, every_s = _cache(context)
-    if name not in _FOLDERS | _FILES:
-        path = mirror(given, cache)
-        show_as(path, given)
-        return str(path)
-    url, file = (given, "") if name in _FOLDERS else parent_and_name(given)
-    folder = cache.place(url).root
-    show_as(folder, url)
-    stack.enter_context(published(url, cache, every_s=every_s, on_note=note))
-    return str(folder / file)
+    cache, every_s, shard = _cache(context)
+    part = file or (SHARD + shard.replace("/", "-of-") if shard else "")
+    stem = file.partition(".")[0]
+    with published(url, cache, part=part, stem=stem, every_s=every_s, on_note=note) as folder:
+        show_as(folder, url)
+        yield folder / file
 
 
-def _cache(context: Any) -> "tuple[UrlCache, float]":
-    """Return where files of URLs are on disk, and the seconds between rounds of uploads."""
+def _cache(context: Any) -> "tuple[UrlCache, float, str | None]":
+    """Return where files of URLs are on disk, the seconds between rounds of uploads, and the shard of this run."""
     from sca.config import load_settings, parse_set
     from sca.data.media.find_audio import SOUND
     from sca.urls.mirror import UrlCache
@@ -74,4 +97,6 @@ def _cache(context: Any) -> "tuple[UrlCache, float]":
     config = context.params.get("config")
     settings = load_settings(Path(config) if config else None, parse_set(context.params.get("set_values") or []))
     most_bytes = int(settings.urls.cache_gb * 1e9)
-    return UrlCache(settings.paths.resolved_cache_dir, most_bytes, SOUND), settings.urls.upload_every_s
+    shard = context.params.get("executor__shard") or settings.executor.shard
+    cache = UrlCache(settings.paths.resolved_cache_dir, most_bytes, SOUND)
+    return cache, settings.urls.upload_every_s, shard

@@ -21,6 +21,7 @@ from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.registry import speaker_identity
 from sca.errors import is_of_system
 from sca.tokenizer.base import TextTokenizer
+from sca.urls.cache import address_of
 from sca.word_times.profile import identity
 
 __all__ = ["Plan", "plan_sessions", "read_record"]
@@ -120,7 +121,7 @@ def _models(settings: Settings) -> list[list[str | int]]:
 def _stat(source: SessionSource, files: Sequence[Unchanged]) -> list[list[str | int]]:
     """Return name, size and time of every file, and the digest of other content. Equal values mean equal content."""
     found = zip(source.files, files, strict=True)
-    stat: list[list[str | int]] = [[str(path.resolve()), *file.stat] for path, file in found]
+    stat: list[list[str | int]] = [[address_of(path), *file.stat] for path, file in found]
     return stat + ([["content", source.fingerprint]] if source.fingerprint else [])
 
 
