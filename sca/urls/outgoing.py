@@ -151,7 +151,8 @@ class _Uploader:
 
     def begin(self) -> None:
         """Bring the folder to the state of the URL, but keep what this machine has not uploaded yet."""
-        self._manifest = read_manifest(self._store, self._manifest_name) or Manifest()
+        before = read_manifest(self._store, self._manifest_name)
+        self._manifest = before or Manifest()
         found, listed = trusted(self._store, self._entries())
         keep = self._record.generation == self._manifest.generation
         pull(
@@ -168,6 +169,8 @@ class _Uploader:
         self._manifest = Manifest(self._manifest.generation, files)
         self._record.generation = self._manifest.generation
         self._record.save(self._place.home)
+        if before is None:
+            self._write_manifest()  # from now on, what a killed run uploads does not count
 
     def _entries(self) -> dict[str, Entry]:
         """Return the files at the URL that the command may need to see."""

@@ -1,6 +1,10 @@
 """Commands with URLs in place of folders: equal results, second machines, killed uploads, locks, cut connections."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,10 +12,13 @@ import s3fs
 import soundfile as sf
 
 from sca.data.media.find_audio import SOUND
+from sca.errors import InputError, OutputError
 from sca.urls import requests
 from sca.urls.cache import at_hand, in_use
 from sca.urls.hollow import is_hollow
+from sca.urls.lock import SHARD, UrlLock
 from sca.urls.mirror import UrlCache, mirror
+from sca.urls.store import Store
 from tests.helpers.command import sca
 from tests.helpers.cutting_proxy import cutting_proxy
 from tests.helpers.s3_server import s3_server
@@ -128,3 +135,109 @@ def test_a_hollow_file_cannot_be_read_as_zeros(s3, tmp_path):
     assert hollow.stat().st_size == (tmp_path / "zeros" / "0.flac").stat().st_size
     assert not hollow.stat().st_mode & 0o777
     assert at_hand(hollow).read_bytes() == (tmp_path / "zeros" / "0.flac").read_bytes()
+
+
+_KILLED = """
+import os, signal, sys
+from sca.cli.main import run
+from sca.urls.store import Store
+left = int(sys.argv.pop(1))
+def killed_after(work):
+    def call(*arguments):
+        global left
+        work(*arguments)
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return call
+Store.put, Store.write = killed_after(Store.put), killed_after(Store.write)
+run()
+"""
+
+
+@pytest.mark.parametrize("steps", [3, 6])  # in the first round of files; after the ledger and before the list
+def test_a_killed_upload_leaves_nothing_that_counts(s3, tmp_path, monkeypatch, steps):
+    recordings, bucket = write_recordings(tmp_path / "talks"), f"killed{steps}"
+    s3.mkdir(bucket)
+    words = ["transcode", str(recordings), f"s3://{bucket}/out", "flac"]
+    process = subprocess.run([sys.executable, "-c", _KILLED, str(steps), *words], capture_output=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    left = contents(s3, f"s3://{bucket}/out")
+    counting = mirror(f"s3://{bucket}/out", UrlCache(tmp_path / "reader", 10**9, SOUND))
+    named = set(json.loads(left[".sca-url.json"])["files"])
+    assert {path.relative_to(counting).as_posix() for path in counting.rglob("*") if path.is_file()} == named
+    assert "ledger.jsonl" not in named
+    assert {name for name in left if not name.startswith(".sca-url")} - named  # they are there, and do not count
+
+    monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / "other_machine"))
+    done = sca(*words)
+    assert done.returncode == 0, done.stderr
+    assert "took over the lock" in done.stderr
+    assert sca("transcode", recordings, tmp_path / "local", "flac").returncode == 0
+    found = contents(s3, f"s3://{bucket}/out")
+    local = {path.relative_to(tmp_path / "local").as_posix(): path for path in (tmp_path / "local").rglob("*.*")}
+    assert found.keys() - {".sca-url.json"} == local.keys() - {".lock"}
+    assert all(found[name] == path.read_bytes() for name, path in local.items() if name.endswith((".flac", ".jsonl")))
+
+
+def test_one_writer_at_a_time(s3, tmp_path, monkeypatch):
+    s3.mkdir("shared")
+    lock = UrlLock(Store("s3://shared/out"))
+    assert lock.take() is None
+    words = ["transcode", write_recordings(tmp_path / "talks"), "s3://shared/out", "flac"]
+    refused = sca(*words)
+    assert refused.returncode == 5
+    assert f"another run is writing to s3://shared/out (process {os.getpid()}" in refused.stderr
+    monkeypatch.setattr("sca.urls.lock.LOCK_EXPIRES_S", -1)  # as if it had not been renewed for long
+    taken_over = sca(*words)
+    assert taken_over.returncode == 0
+    assert "took over the lock" in taken_over.stderr
+    with pytest.raises(OutputError, match="took over"):
+        lock.renew()
+
+
+def test_shards_exclude_the_whole_run_only(s3):
+    s3.mkdir("sharded")
+    first, second = UrlLock(Store("s3://sharded"), f"{SHARD}1-of-2"), UrlLock(Store("s3://sharded"), f"{SHARD}2-of-2")
+    first.take()
+    second.take()
+    with pytest.raises(InputError, match="another run"):
+        UrlLock(Store("s3://sharded")).take()
+    first.release()
+    second.release()
+    whole = UrlLock(Store("s3://sharded"))
+    whole.take()
+    with pytest.raises(InputError, match="another run"):
+        first.take()
+
+
+def test_refused_keys_and_missing_places(server, s3, tmp_path):
+    s3.mkdir("secret")
+    s3.pipe("secret/a.txt", b"a")
+    with server.refusing_keys():
+        refused = sca("status", "s3://secret")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (6, 2)
+    assert "AWS_ACCESS_KEY_ID" in refused.stderr
+    missing = sca("status", "s3://secret/nothing")
+    assert (missing.returncode, missing.stderr.splitlines()[0]) == (
+        5,
+        "sca: s3://secret/nothing does not exist or has no files",
+    )
+    no_bucket = sca("transcode", write_recordings(tmp_path / "talks"), "s3://no-such-bucket/out", "flac")
+    assert no_bucket.returncode == 5
+    assert "create the bucket first" in no_bucket.stderr
+
+
+def test_an_endpoint_that_does_not_answer(s3, monkeypatch):
+    use_server(monkeypatch, "http://127.0.0.1:9")
+    done = sca("status", "s3://anywhere")
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 2)
+
+
+def test_a_file_url_is_a_path(tmp_path):
+    folder = write_recordings(tmp_path / "my talks")
+    done = sca("transcode", f"file://{folder}".replace(" ", "%20"), f"file://{tmp_path}/out", "flac")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").rglob("*.flac"))) == 3
+    elsewhere = sca("status", "file://server/share")
+    assert elsewhere.returncode == 2
