@@ -30,7 +30,7 @@ def status(
 ) -> None:
     """Show the stages in an output folder: items by status, reasons with counts, and hours of audio.
 
-    Reads the ledgers and records of sca download, transcode, transcribe, convert, build-duplex and export.
+    Reads the ledgers and records of sca download, transcode, transcribe, convert, synth, build-duplex, export and run.
     """
     from sca.data.runs.status import read_status
 
@@ -63,7 +63,8 @@ def _print_stage(stage: "StageStatus") -> None:
     console = out()
     counts = ", ".join(f"{count} {name}" for name, count in stage.counts.items()) or "no items"
     state = "" if stage.is_complete else "; unfinished"
-    console.print(f"{stage.stage}: {counts}; {stage.audio_s / 3600:.2f} h; in {stage.path}{state}")
+    hours = "" if stage.stage == "run" else f" {stage.audio_s / 3600:.2f} h;"  # its items are stages
+    console.print(f"{stage.stage}: {counts};{hours} in {stage.path}{state}")
     for reason in stage.reasons[:_REASONS_SHOWN]:
         console.print(f"    {reason.count} {reason.status}: {reason.reason}")
     hidden = len(stage.reasons) - _REASONS_SHOWN

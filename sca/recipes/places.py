@@ -3,18 +3,15 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["inputs_of", "is_url", "output_of"]
+from sca.urls.address import is_url
+
+__all__ = ["inputs_of", "output_of"]
 
 _OUTPUTS = ("output", "output_path", "output_dir", "save_file")
 """The parameters that name an output. Of `transcribe`, `save_file` is the output and `output_dir` has further files."""
 _DEFAULTS = {"build-duplex": "dataset/duplex"}
 """Outputs of commands whose parameter has no default."""
 _NO_INPUTS = ("config", "cookies", "archive")
-
-
-def is_url(place: str) -> bool:
-    """Return whether a place is an address and not a path of this machine."""
-    return "://" in place and not place.startswith("file:")
 
 
 def output_of(command: str, parameters: Mapping[str, object]) -> str | None:
@@ -45,7 +42,7 @@ def inputs_of(command: str, parameters: Mapping[str, object], earlier: Iterator[
             continue
         for one in value if isinstance(value, list | tuple) else (value,):
             text = str(one)
-            if isinstance(one, Path) or (isinstance(one, str) and (text in outputs or _exists(text))):
+            if isinstance(one, Path) or (isinstance(one, str) and (text in outputs or is_url(text) or _exists(text))):
                 found.append(text)
     return [place for place in dict.fromkeys(found) if place != written or place in outputs]
 
@@ -53,6 +50,6 @@ def inputs_of(command: str, parameters: Mapping[str, object], earlier: Iterator[
 def _exists(text: str) -> bool:
     """Return whether a text is the path of something. Words of a search or a model may look like one."""
     try:
-        return ("/" in text or "." in text) and not is_url(text) and Path(text).exists()
+        return ("/" in text or "." in text) and Path(text).exists()
     except (OSError, ValueError):  # too long, or with a NUL
         return False

@@ -9,13 +9,16 @@ from typing import Literal
 
 from sca.errors import PartialFailure, ScaError, UsageError, unknown_name
 from sca.recipes.child import ChildEnd, run_child
-from sca.recipes.places import is_url
+from sca.recipes.estimate import hours_done
 from sca.recipes.plan import Plan, PlannedStage
 from sca.recipes.state import DONE, FAILED, PARTIAL, STARTED, RunState, inputs_print
+from sca.urls.address import is_url
 
 __all__ = ["RunListener", "Selection", "StageFailedError", "StageResult", "failure_of", "run_recipe", "selected"]
 
 _PARTIAL_CODE = 7
+_LEAST_HOURS = 0.002
+"""Hours of audio from which on a run measures the rate of a stage."""
 State = Literal["done", "done before", "partial", "failed", "not selected", "not reached"]
 
 
@@ -133,8 +136,12 @@ class _Run:
         begin, inputs = _now(), inputs_print(stage.inputs)
         earlier = self.state.entries().get(stage.name)
         kept = {"measured": earlier.extra["measured"]} if earlier and "measured" in earlier.extra else {}
+        before = hours_done(self.state.plan, stage, ended=False)
         self.state.record(stage, STARTED, start=begin, **kept)
         end = self.child(stage.words, to_stderr=self.to_stderr)
+        hours = hours_done(self.state.plan, stage, ended=True) - before
+        if end.code in (0, _PARTIAL_CODE) and hours >= _LEAST_HOURS:
+            kept = {"measured": {"hours": round(hours, 4), "wall_s": round(end.wall_s, 3)}}
         facts = {"start": begin, "end": _now(), "exit_code": end.code, "wall_s": round(end.wall_s, 3), "inputs": inputs}
         if end.cpu_s is not None:
             facts["cpu_s"] = round(end.cpu_s, 3)

@@ -13,8 +13,8 @@ from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.owner import owner_of
 from sca.errors import InputError, OutputError, writing
 from sca.files.locks import HeldError, locked
-from sca.recipes.places import is_url
 from sca.recipes.plan import Plan, PlannedStage
+from sca.urls.address import is_url
 
 __all__ = ["DONE", "FAILED", "PARTIAL", "STARTED", "RunState", "inputs_print"]
 

@@ -3,15 +3,20 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import typer.main
 
 from sca.cli.main import app
 from sca.cli.run.commands import StageCommands
-from sca.data.runs.ledger import Ledger
+from sca.data.runs.ledger import Ledger, LedgerEntry
+from sca.data.runs.status import read_status
 from sca.errors import ConfigError, InputError, OutputError, PartialFailure, UsageError
 from sca.recipes.child import ChildEnd
+from sca.recipes.estimate import BYTES_AN_HOUR, CPU_S_AN_HOUR, START_S, estimate
 from sca.recipes.format import parse_recipe
+from sca.recipes.material import Amount
 from sca.recipes.plan import Given, make_plan
 from sca.recipes.run import Selection, StageFailedError, failure_of, run_recipe
 from sca.recipes.shipped import shipped_names, shipped_recipe
@@ -338,3 +343,71 @@ def test_one_run_at_a_time(there):
     state = RunState(plan_of(STAGES))
     with state.held(), pytest.raises(InputError, match="another sca run"):
         run()
+
+
+def test_estimate_before_anything_is_there():
+    text = """
+        [[stage]]
+        command = "synth"
+        shipped = "all"
+        hours = 10
+        output = "{folder}/corpus"
+        [[stage]]
+        command = "build-duplex"
+        arguments = ["{stages.synth.output}"]
+        jobs = 1
+        [[stage]]
+        command = "verify"
+        arguments = ["{stages.build-duplex.output}"]
+        """
+    plan = plan_of(text)
+    found = estimate(plan, plan.stages)
+    assert [one.state for one in found] == ["to do"] * 3
+    assert [one.todo for one in found] == [Amount(None, 10.0)] * 3
+    assert found[1].time_s == pytest.approx(START_S + 10 * CPU_S_AN_HOUR["build-duplex"])
+    assert found[1].bytes == 10 * BYTES_AN_HOUR["build-duplex"]
+    assert [one.state for one in estimate(plan, plan.stages[1:2])] == ["not selected", "to do", "not selected"]
+
+
+def test_estimate_counts_recordings_and_what_is_done(there):
+    soundfile.write(there / "in" / "a.wav", np.zeros(8000 * 36), 8000)
+    soundfile.write(there / "in" / "b.wav", np.zeros(8000 * 72), 8000)
+    (there / "in" / "a.webm").unlink()
+    plan = plan_of(STAGES)
+    first = estimate(plan, plan.stages)
+    assert [(one.todo.items, round(one.todo.hours, 3)) for one in first] == [(2, 0.03)] * 3
+    Ledger(there / "made" / "audio" / "ledger.jsonl").settle(
+        [LedgerEntry("a.wav", "k", "kept", extra={"seconds": 36.0})]
+    )
+    second = estimate(plan, plan.stages)
+    assert [one.todo.items for one in second] == [1, 2, 2]
+    assert second[0].todo.hours == pytest.approx(0.02)
+
+
+def test_estimate_uses_the_rate_of_earlier_runs(there):
+    def transcode(words, *, to_stderr):
+        if words[0] == "transcode":
+            entry = LedgerEntry("a.webm", "k", "kept", extra={"seconds": 3600.0})
+            Ledger(there / "made" / "audio" / "ledger.jsonl").settle([entry])
+        return ChildEnd(0, 100.0, 50.0)
+
+    run_recipe(plan_of(STAGES), child=transcode)
+    entry = RunState(plan_of(STAGES)).entries()["transcode"]
+    assert entry.extra["measured"] == {"hours": 1.0, "wall_s": 100.0}
+    run_recipe(plan_of(STAGES), Selection(again=True), child=transcode)
+    assert RunState(plan_of(STAGES)).entries()["transcode"].extra["measured"]["wall_s"] == 100.0
+    soundfile.write(there / "in" / "b.wav", np.zeros(8000 * 36), 8000)
+    (there / "in" / "a.webm").unlink()
+    found = estimate(plan_of(STAGES), plan_of(STAGES).stages, again=True)
+    assert found[0].is_measured
+
+
+def test_status_of_a_recipe(there):
+    run(codes={"transcribe": 6})
+    first, *others = read_status(there / "made")
+    assert (first.stage, first.counts) == ("run", {"kept": 1, "failed": 1, "waiting": 1})
+    assert not first.is_complete
+    assert [(item.item, item.reason) for item in first.failed] == [("transcribe", "exit code 6")]
+    assert others == []
+    run()
+    assert read_status(there / "made")[0].is_complete

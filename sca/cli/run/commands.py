@@ -12,6 +12,7 @@ from typing_extensions import override
 from sca.cli.shared.settings_options import context_settings
 from sca.errors import UsageError, unknown_name
 from sca.recipes.plan import Commands
+from sca.urls.address import is_url, local_path
 
 __all__ = ["StageCommands"]
 
@@ -106,10 +107,10 @@ def _commands(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _as_path(value: object) -> object:
-    """Convert what the function of a command gets as a path, which the parser leaves a text."""
+    """Convert what the function of a command gets as a path, which the parser leaves a text. URLs stay texts."""
     if isinstance(value, str):
-        return Path(value)
-    return [Path(one) for one in value] if isinstance(value, list | tuple) else value
+        return value if is_url(value) else Path(local_path(value))
+    return [_as_path(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _flag_words(option: TyperOption, word: str, value: object) -> list[str]:

@@ -1,5 +1,6 @@
 """What `sca run` prints: the stages of a plan, the progress, the results, and the recipes that ship."""
 
+import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from sca.recipes.shipped import shipped_names, shipped_recipe
 from sca.textutil import command_line
 
 if TYPE_CHECKING:
+    from sca.recipes.estimate import Estimate
     from sca.recipes.plan import Plan, PlannedStage
 
 __all__ = ["StageLines", "print_list", "print_plan", "print_results"]
@@ -110,18 +112,77 @@ def print_plan(plan: "Plan", chosen: Sequence["PlannedStage"], *, again: bool, j
         again: Whether stages that are done run again.
         json: Whether to print a JSON document.
     """
-    from sca.recipes.state import RunState
+    from sca.recipes.estimate import estimate
 
-    state = RunState(plan)
-    state.check_folder()
-    entries = state.entries()
-    rows = []
-    for stage in plan.stages:
-        done = state.is_done(stage, entries)
-        what = "not selected" if stage not in chosen else "done" if done and not again else "to do"
-        rows.append((stage.name, what, command_line(*stage.words)))
+    found = estimate(plan, chosen, again=again)
     if json:
-        stages = [dict(zip(("stage", "state", "command"), row, strict=True)) for row in rows]
+        stages = [_planned(one) for one in found]
         emit_json({"recipe": plan.head.name, "output": str(plan.folder), "stages": stages}, "plan")
         return
-    print_table(("stage", "state", "command"), rows)
+    rows = [
+        (
+            one.stage.name,
+            one.state,
+            _of(one.todo.items, one.total.items, "{:d}"),
+            _of(one.todo.hours, one.total.hours, "{:.2f}"),
+            "" if one.state != "to do" else _time(one.time_s) + (" *" if one.is_measured else ""),
+            "" if one.state != "to do" or one.bytes is None else _size(one.bytes),
+        )
+        for one in found
+    ]
+    print_table(("stage", "state", "items to do", "hours to do", "time", "space"), rows)
+    print_line()
+    for one in found:
+        if one.state == "to do":
+            print_line(command_line(*one.stage.words))
+    print_line(_sum(plan, found))
+
+
+def _of(todo: float | None, total: float | None, form: str) -> str:
+    """Return `3 of 12`, `12` if all is to do, `?` if unknown."""
+    if total is None:
+        return "?" if todo is None else form.format(todo)
+    if todo is None or todo == total:
+        return form.format(total)
+    return f"{form.format(todo)} of {form.format(total)}"
+
+
+def _time(time_s: float | None) -> str:
+    if time_s is None:
+        return "?"
+    minutes, seconds = divmod(round(time_s), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min" if minutes else f"{seconds} s"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _sum(plan: "Plan", found: "Sequence[Estimate]") -> str:
+    """Return the line with the sums, what is unknown, and the free space."""
+    todo = [one for one in found if one.state == "to do"]
+    if not todo:
+        return "nothing to do"
+    times = [one.time_s for one in todo if one.time_s is not None]
+    sizes = [one.bytes for one in todo if one.bytes is not None]
+    unknown = [one.stage.name for one in todo if one.time_s is None]
+    there = next(path for path in (plan.folder, *plan.folder.absolute().parents) if path.is_dir())
+    parts = [f"about {_time(sum(times))}" + (f" and the time of {', '.join(unknown)}" if unknown else "")]
+    parts.append(f"{_size(sum(sizes))} of {_size(shutil.disk_usage(there).free)} that are free")
+    measured = "; * as measured in earlier runs of this recipe" if any(one.is_measured for one in todo) else ""
+    return f"{', '.join(parts)}{measured}"
+
+
+def _planned(one: "Estimate") -> dict[str, object]:
+    return {
+        "stage": one.stage.name,
+        "state": one.state,
+        "command": list(one.stage.words),
+        "items": one.total.items,
+        "items_to_do": one.todo.items,
+        "hours": one.total.hours,
+        "hours_to_do": one.todo.hours,
+        "seconds": one.time_s,
+        "is_measured": one.is_measured,
+        "bytes": one.bytes,
+    }

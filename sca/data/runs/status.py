@@ -17,12 +17,14 @@ from sca.errors import InputError
 from sca.timeline import Show, read_shows
 from sca.units import HEARD_HZ
 
-__all__ = ["FailedItem", "ReasonCount", "StageStatus", "read_status"]
+__all__ = ["FailedItem", "ReasonCount", "StageStatus", "output_status", "read_status"]
 
-STAGES = ("download", "transcode", "transcribe", "convert", "synth", "build-duplex", "export")
+STAGES = ("run", "download", "transcode", "transcribe", "convert", "synth", "build-duplex", "export")
 _LEDGER = "ledger.jsonl"
 _LEDGER_SUFFIX = ".ledger.jsonl"
-_STATUSES = ("kept", "verified", "skipped", "dropped", "failed")
+_RECIPE = Path(".sca") / "run.json"
+_RECIPE_LEDGER = Path(".sca") / "run.jsonl"
+_STATUSES = ("kept", "verified", "skipped", "dropped", "partial", "failed", "started", "waiting")
 """The order in which statuses are listed."""
 _DONE = ("kept", "verified", "skipped")
 
@@ -81,10 +83,10 @@ class StageStatus:
 
 
 def read_status(root: Path) -> list[StageStatus]:
-    """Read the state of every stage output in a folder: of the folder itself and of its sub-folders.
+    """Read the state of every stage output in a folder: of the folder itself, its sub-folders, and of their recipes.
 
     Returns:
-        The stages in the order of the pipeline.
+        The recipes (`sca run`), and the stages in the order of the pipeline.
 
     Raises:
         InputError: The folder does not exist, has no stage output, or a ledger cannot be read.
@@ -92,13 +94,41 @@ def read_status(root: Path) -> list[StageStatus]:
     if not root.is_dir():
         raise InputError(f"{root} is not a folder", hint="give a folder that a command of sca wrote to")
     children = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found = [status for folder in (root, *children) for status in _read_folder(folder)]
+    found = [status for folder in (root, *children) for status in (*_read_folder(folder), *_recipe(folder))]
+    found = list({(status.stage, status.path.resolve()): status for status in found}.values())
     if not found:
         raise InputError(
             f"no output of sca found in {root}",
             hint=f"give a folder that one of these wrote to: {', '.join(f'sca {stage}' for stage in STAGES)}",
         )
     return sorted(found, key=lambda status: STAGES.index(status.stage))
+
+
+def output_status(path: Path) -> list[StageStatus]:
+    """Read the state of one output: a folder, or a file of timelines; empty if it has none, or does not exist.
+
+    Raises:
+        InputError: Its ledger cannot be read.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    ledger = path.with_name(path.stem + _LEDGER_SUFFIX)
+    return [_transcriptions(ledger)] if path.suffix == ".jsonl" and ledger.is_file() else []
+
+
+def _recipe(folder: Path) -> list[StageStatus]:
+    """Return the status of the recipe of a folder, with its stages as items, and those of its outputs."""
+    record = _read_object(folder / _RECIPE)
+    stages = record.get("stages")
+    if not isinstance(stages, list):
+        return []
+    ledger = Ledger(folder / _RECIPE_LEDGER).entries()
+    names = [str(stage["name"]) for stage in stages if isinstance(stage, dict) and "name" in stage]
+    entries = {name: ledger[name] if name in ledger else LedgerEntry(name, "", "waiting") for name in names}
+    is_complete = all(entry.status in _DONE for entry in entries.values())
+    outputs = [str(stage["output"]) for stage in stages if isinstance(stage, dict) and stage.get("output")]
+    found = [status for output in dict.fromkeys(outputs) for status in output_status(Path(output))]
+    return [_status("run", folder, entries, 0.0, is_complete=is_complete), *found]
 
 
 def _read_folder(folder: Path) -> list[StageStatus]:
