@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,16 @@ from shutil import disk_usage
 
 from sca.errors import OutputError, check_target, writing
 
-__all__ = ["atomic_write", "cannot_write", "check_no_link", "create_new", "publish", "sync_folder", "temporary_of"]
+__all__ = [
+    "atomic_write",
+    "cannot_write",
+    "check_no_link",
+    "create_new",
+    "link_or_copy",
+    "publish",
+    "sync_folder",
+    "temporary_of",
+]
 
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM})
 
@@ -52,6 +62,19 @@ def check_no_link(path: Path) -> None:
     """
     if path.is_symlink():
         raise OutputError(f"{path} is a link", hint="remove it, or give another output folder")
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Give a file a second name, which takes no space; copy it in a file system without hard links.
+
+    Args:
+        source: The file. It must not be changed in place afterwards.
+        target: The second name, which does not exist.
+    """
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def temporary_of(path: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sca.config import Settings
@@ -12,7 +13,9 @@ from sca.control_tokens import control_tokens_of
 from sca.errors import ConfigError
 from sca.tokenizer import TextTokenizer
 from sca.train.model.parts import EMBEDDINGS, HEAD, Found, chosen_parts, find_parts
+from sca.train.model.start import continue_adapter
 from sca.train.model.trained import TrainedModel
+from sca.train.model.whole import WholeModel
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -21,13 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["check_trainable", "make_trainable"]
 
 _LISTED = 3
+_OF_ADAPTER = ("train.targets", "train.token_rows", "train.rank", "train.alpha", "train.dropout")
 """Names that a message lists."""
 _ADDED = re.compile(r"\.(lora_\w+|token_adapter|base_layer)(?=\.|$)")
 """What peft adds to the name of a module or parameter."""
 
 
 def make_trainable(
-    thinker: Module, tokenizer: TextTokenizer, config: PretrainedConfig, settings: Settings
+    thinker: Module,
+    tokenizer: TextTokenizer,
+    config: PretrainedConfig,
+    settings: Settings,
+    cache: Path,
 ) -> TrainedModel:
     """Freeze a thinker but for what the settings train, and add the adapter.
 
@@ -36,17 +44,22 @@ def make_trainable(
         tokenizer: Its tokenizer.
         config: The configuration of the whole checkpoint.
         settings: `train` says what is trained; `duplex` has the ids of silence and the control tokens.
+        cache: Folder of the run for weights that are written once.
 
     Returns:
         The model.
 
     Raises:
+        InputError: The adapter to start from does not fit the model.
         ConfigError: The settings do not fit the model, or other weights than the requested ones became trainable.
     """
     train = settings.train
-    found = find_parts(thinker, train.method, chosen_parts(train.method, train.targets))
     thinker.requires_grad_(False)
-    if train.method == "full":
+    found = find_parts(thinker, train.method, chosen_parts(train.method, train.targets))
+    if train.adapter is not None:
+        _check_start(settings)
+        learner, wanted = continue_adapter(thinker, Path(train.adapter).expanduser())
+    elif train.method == "full":
         for name in found.parameters:
             thinker.get_parameter(name).requires_grad_(True)
         learner, wanted = thinker, found.parameters
@@ -55,7 +68,8 @@ def make_trainable(
         learner = _with_adapter(thinker, found, rows, settings)
         wanted = (*found.modules, *found.parameters, *rows)
     check_trainable((name for name, weight in learner.named_parameters() if weight.requires_grad), wanted)
-    return TrainedModel(thinker, learner, tokenizer, config, train.method)
+    whole = WholeModel(settings.qwen, config, cache) if train.method == "full" else None
+    return TrainedModel(thinker, learner, tokenizer, config, whole)
 
 
 def check_trainable(names: Iterable[str], wanted: Collection[str]) -> None:
@@ -88,6 +102,20 @@ def check_trainable(names: Iterable[str], wanted: Collection[str]) -> None:
             f"{len(listed)} {'weights' if others else 'parts'} of the model {problem}: "
             f"{', '.join(listed[:_LISTED])}{', …' if len(listed) > _LISTED else ''}",
             hint="peft places the adapter in another way than sca expects; install the versions of the extra train",
+        )
+
+
+def _check_start(settings: Settings) -> None:
+    """Refuse settings of an adapter that begins with those of another one."""
+    if settings.train.method == "full":
+        raise ConfigError(
+            "train.adapter starts from an adapter, and train.method is full", hint="set train.method to lora"
+        )
+    given = [name for name in _OF_ADAPTER if settings.origin(name) != "default"]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} cannot be set together with train.adapter, which has its own",
+            hint=f"leave {'it' if len(given) == 1 else 'them'} out",
         )
 
 

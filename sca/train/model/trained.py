@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sca.tokenizer import TextTokenizer
+from sca.train.model.whole import WholeModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,14 +27,14 @@ class TrainedModel:
         learner: What the Trainer gets: the peft model around the thinker, or the thinker itself.
         tokenizer: The tokenizer of the checkpoint.
         config: The configuration of the whole checkpoint; `config.thinker_config` is that of the thinker.
-        method: `lora` or `full`.
+        whole: Writes whole models, for a thinker that is trained in full; None with LoRA.
     """
 
     thinker: Module
     learner: Module
     tokenizer: TextTokenizer
     config: PretrainedConfig
-    method: str
+    whole: WholeModel | None
 
     @property
     def trainable(self) -> list[str]:
@@ -65,9 +66,9 @@ class TrainedModel:
             weights: The weights of `learner`, gathered from all processes; None to take them from it.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        if self.whole is not None:
+            self.whole.save(self.thinker, folder, weights)
+            return
         learner: Any = self.learner
-        if self.method == "lora":
-            # The frozen weights of lm_head and of the embeddings would be saved with their adapters: 1.2 GB.
-            learner.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
-        else:
-            learner.save_pretrained(folder, state_dict=weights)
+        # The frozen weights of lm_head and of the embeddings would be saved with their adapters: 1.2 GB.
+        learner.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)

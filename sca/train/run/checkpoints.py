@@ -21,7 +21,7 @@ from typing_extensions import override
 from sca.config.trained_format import TrainedFormat, write_format
 from sca.data.runs.files import write_json
 from sca.errors import writing
-from sca.files.atomic import sync_folder
+from sca.files.atomic import link_or_copy, sync_folder
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -95,7 +95,7 @@ def publish_links(source: Path, target: Path) -> None:
     with writing(target):
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
-        shutil.copytree(source, new, copy_function=_link, ignore=_of_trainer)
+        shutil.copytree(source, new, copy_function=link_or_copy, ignore=_of_trainer)
         if target.exists():
             target.rename(old)
         new.rename(target)
@@ -106,13 +106,6 @@ def publish_links(source: Path, target: Path) -> None:
 def _of_trainer(folder: str, names: list[str]) -> set[str]:
     """Return the files that the live engine does not need."""
     return {name for name in names if _OF_TRAINER.fullmatch(name)}
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, target)
 
 
 class CheckpointKeeper(TrainerCallback):  # type: ignore[misc]  # transformers has no types here

@@ -62,7 +62,7 @@ def train(
     arguments = training_arguments(output, inputs.settings)
     with _held(output, arguments):
         start = _start(output, inputs.rows, arguments, resume=resume)
-        trained = load_trained(inputs, arguments)
+        trained = load_trained(inputs, arguments, start)
         return _run(inputs, trained, arguments, start, listener)
 
 
@@ -102,12 +102,13 @@ def _start(output: Path, rows: TrainingData, arguments: TrainingArguments, *, re
     return found[-1].folder if found else None
 
 
-def load_trained(inputs: RunInputs, arguments: TrainingArguments) -> TrainedModel:
+def load_trained(inputs: RunInputs, arguments: TrainingArguments, start: Path | None = None) -> TrainedModel:
     """Load the weights of a model, and make it trainable.
 
     Args:
         inputs: The settings, and the configuration of the model.
         arguments: The arguments of the Trainer, for the device.
+        start: The checkpoint that the run continues from. The weights of an adapter are left to the Trainer.
     """
     import torch
 
@@ -120,9 +121,11 @@ def load_trained(inputs: RunInputs, arguments: TrainingArguments) -> TrainedMode
     dtype = torch.float32 if train.method == "full" else dtype_of(inputs.config, qwen.torch_dtype)
     # Several processes may divide the weights, so the Trainer places them.
     device = arguments.device if arguments.world_size == 1 else None
-    thinker = load_thinker(qwen, inputs.config, dtype, device)
+    source = qwen if start is None or train.method == "lora" else qwen.model_copy(update={"model_id": str(start)})
+    thinker = load_thinker(source, inputs.config, dtype, device)
     thinker.config.use_cache = False
-    return make_trainable(thinker, inputs.tokenizer, inputs.config, inputs.settings)
+    cache = Path(arguments.output_dir) / TRAIN.marker.parent
+    return make_trainable(thinker, inputs.tokenizer, inputs.config, inputs.settings, cache)
 
 
 def _run(

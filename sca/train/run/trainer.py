@@ -128,11 +128,16 @@ class ThinkerTrainer(Trainer):  # type: ignore[misc]  # transformers has no type
         super().log(logs, start_time)
 
     @override
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super().save_model(output_dir, _internal_call)
-        elif self.args.should_save:
-            self._trained.save(Path(output_dir or self.args.output_dir))
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        # `save_model` gathers weights that are divided among processes and calls this method to write them.
+        self._trained.save(Path(output_dir or self.args.output_dir), state_dict)
+
+    @override
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Module | None = None) -> None:
+        # A whole model was loaded from the checkpoint already. The Trainer would look for its weights by the names in
+        # memory, which are not those in files, and only warn about what it does not find.
+        if self._trained.whole is None or self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     @override
     def _save_checkpoint(self, model: Module, trial: Any) -> None:
