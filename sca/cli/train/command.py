@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import CommandInterrupt, emit_json
+from sca.cli.shared.console import CommandInterrupt, emit_json, print_line
 from sca.cli.shared.options import Json, Quiet
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.train.output import LogLines, document, show
+from sca.errors import UsageError
 
 if TYPE_CHECKING:
     from sca.config import Settings
@@ -35,9 +36,19 @@ def train(
         str,
         typer.Argument(metavar="DATA", help="Data set of sca build-duplex, or its export: a folder or a URL."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder of the run.", show_default=False),
+    ] = None,
     *,
     settings: "Settings",
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Check the model only: later audio changes no earlier logit, and live logits are those of the training.",
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the folder from its last checkpoint, if it has one.")
     ] = False,
@@ -52,6 +63,11 @@ def train(
     from sca.infer.engines.qwen_omni.loading.requirements import check_installed
 
     check_installed("torch", "transformers", "accelerate", "peft")
+    if check:
+        _check(data, settings, json=json)
+        return
+    if output is None:
+        raise UsageError("--output is missing", hint="give the folder of the run with -o DIR")
     from sca.train.run.run import train as run
     from sca.train.run.stop import TrainingInterrupt
 
@@ -63,3 +79,16 @@ def train(
         emit_json(document(summary))
     else:
         show(summary)
+
+
+def _check(data: str, settings: "Settings", *, json: bool) -> None:
+    """Check the model without training it."""
+    from dataclasses import asdict
+
+    from sca.train.run.check import check
+
+    result = check(data, settings)
+    if json:
+        emit_json(asdict(result), "check")
+    else:
+        print_line(str(result))

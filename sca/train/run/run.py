@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from sca.train.model.trained import TrainedModel
+    from sca.train.run.trainer import ThinkerTrainer
 
 __all__ = ["train"]
 
@@ -35,7 +36,8 @@ def train(
 ) -> TrainSummary:
     """Train the thinker of a model on the rows of a data set.
 
-    All checks that do not need the weights run before the weights are read. Ctrl-C and SIGTERM end the run after the
+    All checks that do not need the weights run before the weights are read. With `train.check`, the model is checked
+    before its first step. Ctrl-C and SIGTERM end the run after the
     step in progress, with a checkpoint.
 
     Args:
@@ -58,6 +60,7 @@ def train(
     """
     inputs = open_inputs(data, settings)
     from sca.train.run.arguments import training_arguments
+    from sca.train.run.weights import load_trained
 
     arguments = training_arguments(output, inputs.settings)
     with _held(output, arguments):
@@ -102,32 +105,6 @@ def _start(output: Path, rows: TrainingData, arguments: TrainingArguments, *, re
     return found[-1].folder if found else None
 
 
-def load_trained(inputs: RunInputs, arguments: TrainingArguments, start: Path | None = None) -> TrainedModel:
-    """Load the weights of a model, and make it trainable.
-
-    Args:
-        inputs: The settings, and the configuration of the model.
-        arguments: The arguments of the Trainer, for the device.
-        start: The checkpoint that the run continues from. The weights of an adapter are left to the Trainer.
-    """
-    import torch
-
-    from sca.infer.engines.qwen_omni.loading.requirements import dtype_of
-    from sca.train.model.load import load_thinker
-    from sca.train.model.prepare import make_trainable
-
-    train, qwen = inputs.settings.train, inputs.settings.qwen
-    torch.manual_seed(train.seed)  # of the new weights of an adapter
-    dtype = torch.float32 if train.method == "full" else dtype_of(inputs.config, qwen.torch_dtype)
-    # Several processes may divide the weights, so the Trainer places them.
-    device = arguments.device if arguments.world_size == 1 else None
-    source = qwen if start is None or train.method == "lora" else qwen.model_copy(update={"model_id": str(start)})
-    thinker = load_thinker(source, inputs.config, dtype, device)
-    thinker.config.use_cache = False
-    cache = Path(arguments.output_dir) / TRAIN.marker.parent
-    return make_trainable(thinker, inputs.tokenizer, inputs.config, inputs.settings, cache)
-
-
 def _run(
     inputs: RunInputs,
     trained: TrainedModel,
@@ -150,6 +127,8 @@ def _run(
         if start is not None:
             main.on_note(f"continuing from {start}")
     trainer = make_trainer(inputs, trained, arguments, log, stop, main)
+    if inputs.settings.train.check:
+        _check_once(inputs, trained, trainer, main)
     began = time.monotonic()
     with stop:
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
@@ -170,3 +149,18 @@ def _run(
         resumed_from=resumed_from,
         best=output / BEST if (output / BEST).is_dir() else None,
     )
+
+
+def _check_once(
+    inputs: RunInputs, trained: TrainedModel, trainer: ThinkerTrainer, listener: TrainListener | None
+) -> None:
+    """Check the model in the main process, if it has all weights."""
+    from sca.train.run.check import check_loaded
+
+    divided = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if listener is not None and divided:
+        listener.on_note("the weights will be divided among processes: check the model with sca train --check in one")
+    if not divided and trainer.args.process_index == 0:
+        result = check_loaded(inputs, trained)
+        if listener is not None:
+            listener.on_note(str(result))
