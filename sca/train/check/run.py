@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["TOLERANCES", "CheckResult", "check_training"]
 
-TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 6e-2}
+TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 4e-2}
 """Largest difference of two logits that is rounding, relative to the largest logit: the same sums in another order.
 
-Measured on random models of 4 to 32 layers: 6e-7 in float32 and up to 3e-2 in bfloat16, where rounding also changes which
-experts a token has; with wrong positions or an open mask 0.1 to 1.
+Measured on random models of 4 to 32 layers, for nine of ten tokens: 6e-7 in float32, 7e-3 to 2.2e-2 in bfloat16; with wrong
+positions 8e-2 to 0.3.
 """
+_COMPARED = {"float16": 0.9, "bfloat16": 0.9}
+"""Share of the tokens that must be within the tolerance, where it is not all: there rounding can send a token to another expert,
+which has changed single tokens by 0.14."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class CheckResult:
     Attributes:
         leak: The largest change of a logit when only later audio and another row change.
         heard: The largest change of a logit after the changed audio.
-        live: The largest difference of a logit of the live loop from that of the training.
+        live: The largest difference of a logit of the live loop from that of the training; in bfloat16 and float16, of nine
+            of ten tokens.
         tolerance: The largest difference that is rounding, for the number format of the model.
         tokens: Tokens whose logits were compared.
         chunks: Chunks of the row.
@@ -63,7 +67,7 @@ class CheckResult:
         )
 
 
-def check_training(trained: Evaluated, rows: Sequence[DuplexRow], collate: Collate, kernel: str) -> CheckResult:
+def check_training(trained: Evaluated, rows: Iterable[DuplexRow], collate: Collate, kernel: str) -> CheckResult:
     """Check that a batch does not contain the future, and that the live loop computes the logits of the training.
 
     Args:
@@ -83,7 +87,7 @@ def check_training(trained: Evaluated, rows: Sequence[DuplexRow], collate: Colla
     row, other = two_pieces(rows)
     batch = _batch(collate, (other, row), trained.thinker)
     dtype = str(trained.thinker.get_input_embeddings().weight.dtype).removeprefix("torch.")
-    tolerance = TOLERANCES.get(dtype, TOLERANCES["float32"])
+    tolerance = TOLERANCES[dtype]
     with undisturbed(trained.learner):
         check_audio_tower(SimpleNamespace(thinker=trained.thinker, config=trained.config), kernel)
         audio_id = trained.config.thinker_config.audio_token_id
@@ -92,11 +96,12 @@ def check_training(trained: Evaluated, rows: Sequence[DuplexRow], collate: Colla
         _judge_leak(leak, row, tolerance, f"the attention kernel {kernel} in {dtype}")
         places = answer_places(row)
         live = _difference(logits[[place for place, _, _ in places]], live_logits(trained.thinker, row))
-    _judge_live(live, places, tolerance, f"the attention kernel {kernel} in {dtype}")
+    share = _COMPARED.get(dtype, 1.0)
+    _judge_live(live, places, (tolerance, share), f"the attention kernel {kernel} in {dtype}")
     return CheckResult(
         leak=leak.before,
         heard=leak.after,
-        live=float(live.max()),
+        live=float(live.quantile(share)),
         tolerance=tolerance,
         tokens=len(places),
         chunks=len(row.heard),
@@ -132,16 +137,16 @@ def _judge_leak(leak: Leak, row: DuplexRow, tolerance: float, where: str) -> Non
         )
 
 
-def _judge_live(live: Tensor, places: Sequence[tuple[int, int, int]], tolerance: float, where: str) -> None:
-    worst = int(live.argmax())
-    if float(live[worst]) <= tolerance:
+def _judge_live(live: Tensor, places: Sequence[tuple[int, int, int]], allowed: tuple[float, float], where: str) -> None:
+    tolerance, share = allowed
+    if float(live.quantile(share)) <= tolerance:
         return
     first = int((live > tolerance).nonzero()[0])
     _, chunk, k = places[first]
     after = "its audio" if k == 0 else f"token {k} of its answer"
     raise ConfigError(
         f"the live loop computes other logits than the training with {where}: they differ first in chunk {chunk}, after "
-        f"{after}, by {float(live[first]):.1g} of the largest, and by at most {float(live[worst]):.1g} (at most "
+        f"{after}, by {float(live[first]):.1g} of the largest, and by at most {float(live.max()):.1g} (at most "
         f"{tolerance:.1g} is rounding)",
         hint="what is learned would not be heard in sca live: use another attention kernel or version of transformers",
     )

@@ -1,7 +1,8 @@
 """The batch of a check: two short pieces of rows, as the training makes batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -17,18 +18,17 @@ _LEAST_CHUNKS = 4
 _LOOKED_AT = 64
 
 
-def two_pieces(rows: Sequence[DuplexRow]) -> tuple[DuplexRow, DuplexRow]:
-    """Return a piece with text and silence, and another piece beside it.
+def two_pieces(rows: Iterable[DuplexRow]) -> tuple[DuplexRow, DuplexRow]:
+    """Return a piece with text and silence, and another piece beside it; the same one if there is no other.
 
     Args:
-        rows: The first rows of a data set.
+        rows: The rows, of which only the first are read.
 
     Raises:
         InputError: None of them has text and silence.
     """
-    pieces = [
-        piece for row in rows[:_LOOKED_AT] if len(row.heard) >= _LEAST_CHUNKS for piece in [_with_text(row)] if piece
-    ]
+    long = (row for row in islice(rows, _LOOKED_AT) if len(row.heard) >= _LEAST_CHUNKS)
+    pieces = list(islice(filter(None, map(_with_text, long)), 2))
     if not pieces:
         raise InputError(
             f"none of the first {_LOOKED_AT} rows has {_LEAST_CHUNKS} chunks with text and silence, which the check needs",
