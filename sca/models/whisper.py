@@ -15,7 +15,7 @@ from sca.textutil import first_line
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-__all__ = ["hub_revision", "load_model"]
+__all__ = ["gpu_count", "hub_revision", "load_model"]
 
 _REQUIRED_FILES = (("model.bin",), ("config.json",), ("vocabulary.json", "vocabulary.txt"), ("tokenizer.json",))
 _HUB_FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
@@ -44,7 +44,7 @@ def load_model(name: str, device: str, compute_type: str, workers: int, cpu_thre
     from faster_whisper import WhisperModel
 
     ctranslate2.set_log_level(logging.ERROR)  # a warning says that a CPU computes float16 weights in float32
-    gpus = _gpu_count(device)
+    gpus = gpu_count(device)
     if gpus:
         check_cuda_libraries()
     workers = workers or max(gpus, 1)
@@ -115,7 +115,12 @@ def _bar() -> type:
     return Bar
 
 
-def _gpu_count(device: str) -> int:
+def gpu_count(device: str) -> int:
+    """Return the number of GPUs for a device: "auto", "cpu" or "cuda".
+
+    Raises:
+        MissingToolError: CUDA was requested and there is no GPU.
+    """
     import ctranslate2
 
     count = int(ctranslate2.get_cuda_device_count()) if device != "cpu" else 0

@@ -19,7 +19,7 @@ from sca.data.runs.beside import ledger_beside
 from sca.data.runs.executor import Executor, guarded
 from sca.data.runs.incremental import IncrementalRun, Item, with_traceback
 from sca.data.runs.ledger import lock_dir
-from sca.data.runs.local import ThreadExecutor
+from sca.data.runs.local import STOP_S, ThreadExecutor
 from sca.data.runs.progress import ItemProgress, ProgressListener
 from sca.data.runs.shards import Shard, setting_up
 from sca.data.runs.summary import Outcome, RunSummary
@@ -89,7 +89,7 @@ def transcode(
     jobs = jobs or usable_cores()
     runner = FfmpegRunner(find_ffmpeg(), jobs)
     # Twice the processes: while some threads wait for a disk or hash a source, others keep ffmpeg running.
-    threads = ThreadExecutor(2 * jobs, on_stop=runner.stop)
+    threads = ThreadExecutor(2 * jobs, on_stop=runner.stop, grace_s=STOP_S)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     with lock_dir(out, shard):

@@ -205,7 +205,8 @@ class IncrementalRun(Generic[Details]):
         The ledger entry has the traceback of an unexpected one.
 
         Args:
-            items: The items to do, in the order in which they are begun. A shard does its own of them.
+            items: The items to do. A shard does its own of them. The longest are begun first, so that no worker waits long
+                at the end.
             work: Does one job. It runs where the executor runs it, see `Executor.run`.
             record: Makes a result durable, in this thread, before the ledger has the item; returns the outcome.
             executor: Where the work is done.
@@ -214,7 +215,7 @@ class IncrementalRun(Generic[Details]):
             show_progress: Whether the listener gets these items; not for a second stage of the run.
         """
         listener = self._listener if show_progress else NullProgress()
-        items = self.mine(items)
+        items = sorted(self.mine(items), key=lambda item: -item.audio_s)
         audio_s = sum(item.audio_s for item in items)
         listener.on_start(self.summary.total + len(items), len(items), audio_s)
         guarded_work = _GuardedModel(work) if needs_model(work) else partial(_work_on, work)

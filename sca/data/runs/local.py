@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -11,10 +12,14 @@ from sca.data.runs.executor import call
 from sca.data.runs.worker_pool import run_in_workers
 from sca.errors import ScaError
 
-__all__ = ["ProcessExecutor", "SerialExecutor", "ThreadExecutor", "run"]
+__all__ = ["STOP_S", "ProcessExecutor", "SerialExecutor", "ThreadExecutor", "run"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+STOP_S = 4.0
+"""How long jobs in threads get to end when a run ends early: an interrupt takes less than 5 s."""
+_AHEAD = 2
 
 
 class SerialExecutor:
@@ -34,20 +39,22 @@ class ProcessExecutor:
     A job that ends its worker process gets one more attempt, in a worker of its own.
     """
 
-    def __init__(self, workers: int = 0) -> None:
+    def __init__(self, workers: int = 0, *, gpus: int = 0) -> None:
         """Create an executor.
 
         Args:
-            workers: Processes; 0 is one per core. With one worker, or one job, the work is done in this process.
+            workers: Processes; 0 is one per core, or one per GPU. With one worker, or one job, the work is done in this
+                process.
+            gpus: GPUs of this machine of which each process sees one; 0 leaves them alone.
         """
-        self.workers = workers or usable_cores()
+        self.workers, self.gpus = workers or gpus or usable_cores(), gpus
 
     def run(
         self, jobs: Sequence[Job], work: Callable[[Job], Result]
     ) -> Generator[tuple[Job, Result | ScaError], None, None]:
         """Apply `work` to every job, see `Executor.run`. At most one job per worker is in memory."""
         workers = min(self.workers, len(jobs))
-        return SerialExecutor().run(jobs, work) if workers <= 1 else run_in_workers(jobs, work, workers)
+        return SerialExecutor().run(jobs, work) if workers <= 1 else run_in_workers(jobs, work, workers, self.gpus)
 
 
 class ThreadExecutor:
@@ -69,15 +76,15 @@ class ThreadExecutor:
     def run(
         self, jobs: Sequence[Job], work: Callable[[Job], Result]
     ) -> Generator[tuple[Job, Result | ScaError], None, None]:
-        """Apply `work` to every job, see `Executor.run`."""
+        """Apply `work` to every job, see `Executor.run`. Two results per thread wait for the consumer at most."""
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
             waiting.put(job)
         ended: queue.SimpleQueue[_Ended[Job, Result]] = queue.SimpleQueue()
-        stopped = threading.Event()
+        stopped, free = threading.Event(), threading.Semaphore(_AHEAD * self.workers)
         # Daemon threads: one that hangs must not keep an interrupted process alive.
         threads = [
-            threading.Thread(target=_serve, args=(waiting, ended, work, stopped), name="sca-worker", daemon=True)
+            threading.Thread(target=_serve, args=(waiting, ended, work, stopped, free), name="sca-worker", daemon=True)
             for _ in range(min(self.workers, len(jobs)))
         ]
         for thread in threads:
@@ -89,14 +96,17 @@ class ThreadExecutor:
                 if end.error is not None:
                     raise end.error
                 assert end.result is not None
+                free.release()
                 yield end.job, end.result[0]
             finished = True
         finally:
             stopped.set()
+            free.release(len(threads))
             if not finished and self.on_stop is not None:
                 self.on_stop()
+            end_s = None if self.grace_s is None else time.monotonic() + self.grace_s
             for thread in threads:
-                thread.join(self.grace_s)
+                thread.join(None if end_s is None else max(0.0, end_s - time.monotonic()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +123,10 @@ def _serve(
     ended: "queue.SimpleQueue[_Ended[Job, Result]]",
     work: Callable[[Job], Result],
     stopped: threading.Event,
+    free: threading.Semaphore,
 ) -> None:
-    """Take jobs until none is left or the run is stopped."""
-    while not stopped.is_set():
+    """Take jobs until none is left or the run is stopped. A permit of `free` is the place of a result."""
+    while free.acquire() and not stopped.is_set():
         try:
             job = waiting.get_nowait()
         except queue.Empty:

@@ -7,6 +7,7 @@ the one that was at fault is unknown.
 import os
 import signal
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -27,13 +28,14 @@ Result = TypeVar("Result")
 
 _START_ATTEMPTS = 3
 """Workers in a row that may die before they are ready, before the run ends."""
-_TERMINATE_S = 5.0
+_TERMINATE_S = 4.0
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def run_in_workers(
-    jobs: Sequence[Job], work: Callable[[Job], Result], workers: int
+    jobs: Sequence[Job], work: Callable[[Job], Result], workers: int, gpus: int = 0
 ) -> Generator[tuple[Job, Result | ScaError], None, None]:
-    """Apply `work` to every job in `workers` processes. See `Executor.run`.
+    """Apply `work` to every job in `workers` processes, each of which sees one of `gpus`. See `Executor.run`.
 
     A job that ends its process is tried once more when all others are done, alone in one process: what had too little
     memory beside others may have enough then. If it ends that process as well, its result is a `WorkerDiedError`.
@@ -41,7 +43,7 @@ def run_in_workers(
     Raises:
         ScaError: Worker processes cannot be started.
     """
-    pool: _Pool[Job, Result] = _Pool(work)
+    pool: _Pool[Job, Result] = _Pool(work, gpus)
     try:
         suspects: list[Job] = []
         for job, result in pool.run(jobs, workers):
@@ -82,13 +84,14 @@ class _Worker(Generic[Job]):
     connection: Connection
     ready: bool = False
     job: tuple[Job] | None = None
+    gpu: int | None = None
 
 
 class _Pool(Generic[Job, Result]):
     """The processes of a run."""
 
-    def __init__(self, work: Callable[[Job], Result]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[Job], Result], gpus: int) -> None:
+        self._work, self._gpus = work, gpus
         self._workers: list[_Worker[Job]] = []
         self._failed_starts = 0
 
@@ -116,24 +119,30 @@ class _Pool(Generic[Job, Result]):
         self._workers.clear()
 
     def terminate(self) -> None:
-        """End every worker now."""
+        """End every worker now: with SIGTERM, and after some seconds, or a second interrupt, with SIGKILL."""
         for worker in self._workers:
             worker.connection.close()
             worker.process.terminate()
-        for worker in self._workers:
-            worker.process.join(_TERMINATE_S)
-            if worker.process.is_alive():
+        end_s = time.monotonic() + _TERMINATE_S
+        try:
+            for worker in self._workers:
+                worker.process.join(max(0.0, end_s - time.monotonic()))
+        finally:
+            for worker in self._workers:
                 worker.process.kill()
+            for worker in self._workers:
                 worker.process.join()
 
     def _start(self) -> _Worker[Job]:
         # spawn: a forked child would inherit the threads' locks of onnxruntime, Arrow and the progress display.
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._work), name="sca-worker", daemon=False)
+        used = [worker.gpu for worker in self._workers]
+        gpu = min(range(self._gpus), key=used.count, default=None)
+        process = context.Process(target=_serve, args=(theirs, self._work, gpu), name="sca-worker", daemon=False)
         process.start()
         theirs.close()  # only the worker holds it now, so that its death is the end of the stream
-        return _Worker(process, ours)
+        return _Worker(process, ours, gpu=gpu)
 
     def _receive(self, worker: _Worker[Job], waiting: deque[Job]) -> tuple[Job, Result | ScaError | _Death] | None:
         """Read one message of a worker, and give it the next job."""
@@ -181,8 +190,10 @@ class _Pool(Generic[Job, Result]):
             worker.connection.send(job)
 
 
-def _serve(connection: Connection, work: Callable[[Job], Result]) -> None:
+def _serve(connection: Connection, work: Callable[[Job], Result], gpu: int | None) -> None:
     """Do jobs in a worker process until the parent closes the connection."""
+    if gpu is not None:
+        _see_only(gpu)
     # Ctrl-C reaches the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="sca-parent", daemon=True).start()
@@ -197,6 +208,12 @@ def _serve(connection: Connection, work: Callable[[Job], Result]) -> None:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
             message = False, error
         _send(connection, message)
+
+
+def _see_only(gpu: int) -> None:
+    """Let CUDA, which reads the variable when it is first used, see one of the GPUs that it would see."""
+    visible = os.environ.get(_VISIBLE, "").split(",")
+    os.environ[_VISIBLE] = visible[gpu] if len(visible) > gpu and visible[gpu] else str(gpu)
 
 
 def _send(connection: Connection, message: tuple[bool, object]) -> None:

@@ -20,7 +20,6 @@ from sca.data.reactions.choice import Choice, choose_detector
 from sca.data.runs.executor import Executor, UnexpectedError, guarded
 from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
-from sca.data.runs.local import SerialExecutor, ThreadExecutor
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.shards import Shard, remove_shard_files, shard_files
@@ -30,7 +29,7 @@ from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordi
 from sca.data.transcription.selection import KnownFiles, left_out_file, plan_left_out, select
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.text_files import TextFiles, is_text_of
-from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob
+from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob, processes_of, threads_of
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions
 from sca.data.transcription.windows import partial_dir
 from sca.display.blocks import block
@@ -169,6 +168,8 @@ def transcribe(
         if todo:
             store.keep_partial(todo)
             run.summary.notes += _notes_on_detector(choice, todo, lines, save_file)
+            if executor is None and recognizer is None:
+                executor = processes_of(options)
             transcriber = Transcriber(
                 options if executor is None else replace(options, workers=1),
                 choice.name,
@@ -179,7 +180,7 @@ def transcribe(
                 listener,
                 correction=None if profile is None else profile.correction,
             )
-            executor = executor or _threads(transcriber.load())
+            executor = executor or threads_of(transcriber.load())
             todo = run.mine(todo)
             record = _recorder(run, store, known, choice)
             run.execute(_with_lengths(todo, reading), transcriber, record, executor=executor, fatal=_FATAL)
@@ -392,10 +393,3 @@ def _items(
         job = TranscriptionJob(recording, digest, partial / f"{key}.jsonl", known.unchanged(recording.file))
         items.append(Item(recording.video_id, job, key))
     return sorted(items, key=lambda item: item.name)
-
-
-def _threads(recognizer: Recognizer) -> Executor:
-    """Return threads that share the model and stop after the current batch when the run ends early."""
-    if recognizer.workers == 1:
-        return SerialExecutor()
-    return ThreadExecutor(recognizer.workers, on_stop=recognizer.stop)

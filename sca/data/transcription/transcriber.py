@@ -17,7 +17,9 @@ from sca.data.diarization.diarizer import Diarizer
 from sca.data.diarization.timeline import speaker_name
 from sca.data.quality.measure import Quality, measure_quality
 from sca.data.reactions.base import Detector, SoundEvent
+from sca.data.runs.executor import Executor
 from sca.data.runs.files import Unchanged, input_sha256
+from sca.data.runs.local import STOP_S, ProcessExecutor, ThreadExecutor
 from sca.data.runs.progress import ItemProgress, NullProgress, ProgressListener
 from sca.data.transcription.coverage import remainders
 from sca.data.transcription.diarized import Speakers, find_speakers, load_diarizer, speech_event
@@ -38,11 +40,20 @@ from sca.data.transcription.speech import Span, SpeechDetector
 from sca.data.transcription.whisper import Recognizer, RecognizerOptions, Transcription
 from sca.data.transcription.windows import PartialWork
 from sca.errors import InputError
+from sca.models.whisper import gpu_count
 from sca.timeline import ComedianEvent, OtherSpeakerEvent, Show, SpokenWord
 from sca.units import HEARD_HZ
 from sca.word_times.correction import Correction, corrected
 
-__all__ = ["Transcribed", "Transcriber", "TranscriptionJob", "corrected_transcription", "timeline_of"]
+__all__ = [
+    "Transcribed",
+    "Transcriber",
+    "TranscriptionJob",
+    "corrected_transcription",
+    "processes_of",
+    "threads_of",
+    "timeline_of",
+]
 
 _COUNTERS = ("no_words", "decoded_again")
 
@@ -242,6 +253,17 @@ class _Heard:
     transcription: Transcription
     reactions: list[SoundEvent]
     speakers: Speakers | None = None
+
+
+def threads_of(recognizer: Recognizer) -> Executor:
+    """Return threads that share a model, and stop after the current batch when the run ends early."""
+    return ThreadExecutor(recognizer.workers, on_stop=recognizer.stop, grace_s=STOP_S)
+
+
+def processes_of(options: RecognizerOptions) -> Executor | None:
+    """Return one process per GPU, each with a model of its own; None if only one, or none, is to be used."""
+    gpus = gpu_count(options.device)
+    return ProcessExecutor(options.workers, gpus=gpus) if gpus > 1 and options.workers != 1 else None
 
 
 def corrected_transcription(transcription: Transcription, correction: Correction) -> Transcription:

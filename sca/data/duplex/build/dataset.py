@@ -212,12 +212,14 @@ class _Build:
         """Build sessions and return their number. A session that cannot be read fails alone."""
         items = self._run.mine([Item(job.source.session_id, job, job.key) for job in todo])
         items = [item for item in items if not self._keep_old_failure(item.name, item.key)]
-        size = sum(path.stat().st_size for item in items for path in item.job.source.files)
+        sizes = {item.name: sum(path.stat().st_size for path in item.job.source.files) for item in items}
+        items.sort(key=lambda item: -sizes[item.name])  # the largest first, so that no worker waits long at the end
         self._run.execute(
             items,
             partial(_build_session, root=self._root, settings=self._settings),
             self._record,
-            executor=self._executor or ProcessExecutor(self._jobs or (0 if size > _WORKERS_FROM_BYTES else 1)),
+            executor=self._executor
+            or ProcessExecutor(self._jobs or (0 if sum(sizes.values()) > _WORKERS_FROM_BYTES else 1)),
             fail=self._fail,
         )
         return len(items)
