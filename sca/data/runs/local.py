@@ -101,7 +101,7 @@ class ThreadExecutor:
             finished = True
         finally:
             stopped.set()
-            free.release(len(threads))
+            free.release(len(threads) + 1)  # also without a thread
             if not finished and self.on_stop is not None:
                 self.on_stop()
             end_s = None if self.grace_s is None else time.monotonic() + self.grace_s

@@ -74,7 +74,7 @@ class ExecutorConfig(Section):
         if self.kind != "ray":
             for name, value in (("--address", self.address), ("--num-gpus-per-worker", self.gpus_per_worker)):
                 if value is not None:
-                    raise ValueError(f"{name} needs --executor ray")
+                    raise ValueError(f"has {name} without --executor ray")
         return self
 
     @property

@@ -1,0 +1,159 @@
+"""Shards of every data command, and arrays of Slurm: the same bytes as a run without shards."""
+
+import json
+
+import pytest
+import soundfile
+
+from sca.data.runs.ledger import lock_dir
+from sca.data.runs.shards import Shard, shard_files
+from sca.errors import InputError
+from tests.helpers import corpus, sbatch
+from tests.helpers.command import sca
+from tests.helpers.tiny_whisper import scripted_whisper
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    for number in range(5):
+        sound = corpus.tone(1.0 + 0.1 * number, 16_000)
+        soundfile.write(folder / f"r{number}.wav", sound, 16_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def talks(tmp_path_factory):
+    root = tmp_path_factory.mktemp("talks")
+    for number in range(4):
+        corpus.pair(root, f"A000{number}_S0001_0", audio=12.0)
+    return root
+
+
+def everything(folder):
+    """The content of all files but locks, which are empty."""
+    found = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {str(name): content for name, content in found.items() if not name.name.endswith(".lock")}
+
+
+def equal_in_shards(words, whole, joined, *, count=2):
+    """Run a command whole and in shards, each with its output as the last word, and compare; return the shards' JSON."""
+    assert sca(*words, whole).returncode == 0
+    documents = []
+    for index in range(count, 0, -1):  # the order of shards is free
+        done = sca(*words, joined, "--shard", f"{index}/{count}", "--json")
+        assert done.returncode == 0, done.stderr
+        documents.append(json.loads(done.stdout))
+    assert sum(document["made"] for document in documents) > 1
+    assert max(document["made"] for document in documents) < sum(document["made"] for document in documents)
+    done = sca(*words, joined)
+    assert done.returncode == 0, done.stderr
+    return documents
+
+
+def test_transcode_in_shards(recordings, tmp_path):
+    words = ("transcode", recordings, "--sample-rate", 16_000)
+    whole, joined = tmp_path / "whole", tmp_path / "joined"
+    assert sca(*words, whole, "wav").returncode == 0
+    for index in (1, 2, 3):
+        assert sca(*words, joined, "wav", "--shard", f"{index}/3").returncode == 0
+    assert len(shard_files(joined / "ledger.jsonl")) == 3
+    assert json.loads(sca(*words, joined, "wav", "--json").stdout)["already"] == 5
+    assert everything(joined) == everything(whole)
+    assert not (joined / ".sca").exists()
+
+
+def test_build_duplex_and_export_in_shards(talks, tmp_path):
+    whole, joined = tmp_path / "whole", tmp_path / "joined"
+    documents = equal_in_shards(("build-duplex", talks, "-o"), whole, joined, count=3)
+    assert sum(document["made"] for document in documents) == 4
+    assert everything(joined) == everything(whole)
+    words = ("export", whole, "--to", "webdataset", "--shard-size", "100KB", "-o")
+    equal_in_shards(words, tmp_path / "tar", tmp_path / "tars")
+    assert everything(tmp_path / "tars") == everything(tmp_path / "tar")
+
+
+def test_transcribe_in_shards(recordings, tmp_path, tmp_path_factory):
+    model = scripted_whisper(tmp_path_factory.getbasetemp())
+    words = ("transcribe", recordings, "--model", model, "--reactions", "none", "--no-vad", "-o")
+    whole, joined = tmp_path / "whole", tmp_path / "joined"
+    equal_in_shards(words, whole / "shows.jsonl", joined / "shows.jsonl")
+    assert everything(joined) == everything(whole)
+    assert len((whole / "shows.jsonl").read_text().splitlines()) == 5
+
+
+def test_synth_in_shards(tmp_path):
+    words = ("synth", "--shipped", "cafe", "--conversations", 3, "--set", "synth.voices=tone:low,tone:high", "-o")
+    done = sca(*words, tmp_path / "refused", "--hours", 1, "--shard", "1/2")
+    assert done.returncode == 2
+
+
+def test_the_joining_run_does_what_a_shard_left(recordings, tmp_path):
+    out = tmp_path / "out"
+    assert sca("transcode", recordings, out, "wav", "--shard", "1/2").returncode == 0
+    ledger = Shard(1, 2).file_of(out / "ledger.jsonl")
+    ledger.write_bytes(ledger.read_bytes() + b'{"item": "r')  # as a crash leaves it
+    left = json.loads(sca("transcode", recordings, out, "wav", "--json").stdout)
+    assert 0 < left["made"] < 5
+    assert left["made"] + left["already"] == 5
+
+
+def test_locks_of_shards_and_of_whole_runs(tmp_path):
+    with lock_dir(tmp_path, Shard(1, 2)), lock_dir(tmp_path, Shard(2, 2)):
+        with pytest.raises(InputError, match="another run"), lock_dir(tmp_path, Shard(1, 2)):
+            pass
+        with pytest.raises(InputError, match="another run"), lock_dir(tmp_path):
+            pass
+    with lock_dir(tmp_path), pytest.raises(InputError, match="another run"), lock_dir(tmp_path, Shard(1, 2)):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "a/b", "1/20000"])
+def test_refuses_what_is_no_shard(recordings, tmp_path, shard):
+    done = sca("transcode", recordings, tmp_path / "out", "wav", "--shard", shard)
+    assert done.returncode == 2
+    assert "2/8" in done.stderr
+
+
+def test_options_of_ray_need_ray(recordings, tmp_path):
+    done = sca("transcode", recordings, tmp_path / "out", "wav", "--address", "127.0.0.1:1")
+    assert (done.returncode, "--address without --executor ray" in done.stderr) == (3, True)
+
+
+def test_force_has_no_shards(recordings, tmp_path):
+    done = sca("transcode", recordings, tmp_path / "out", "wav", "--shard", "1/2", "--force")
+    assert (done.returncode, "--force" in done.stderr) == (2, True)
+
+
+def test_slurm_runs_an_array_and_a_join(recordings, tmp_path, monkeypatch):
+    path, log = sbatch.install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("FAILING_TASKS", "[2]")  # a task that Slurm ends is done by the join
+    words = ("transcode", recordings, tmp_path / "out", "wav", "--executor", "slurm", "--shards", 2)
+    done = sca(*words, "--sbatch", "--partition cpu", "--json")
+    assert json.loads(done.stdout) == {
+        "schema": "sca.transcode.slurm/1",
+        "array": "701",
+        "shards": 2,
+        "join": "702",
+    }
+    array, join = (json.loads(line) for line in log.read_text().splitlines())
+    assert {"--array=1-2", "--job-name=sca-transcode", "--partition", "cpu"} <= set(array)
+    assert {"--dependency=afterany:701", "--job-name=sca-transcode-join"} <= set(join)
+    assert sca("transcode", recordings, tmp_path / "whole", "wav").returncode == 0
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+
+
+def test_slurm_refuses_or_is_missing(recordings, tmp_path, monkeypatch):
+    words = ("transcode", recordings, tmp_path / "out", "wav", "--executor", "slurm")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = sca(*words)
+    assert (done.returncode, "no sbatch found" in done.stderr) == (4, True)
+    path, _ = sbatch.install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", path)
+    done = sca(*words, "--sbatch", "--refuse")
+    assert (done.returncode, "invalid partition" in done.stderr) == (6, True)
+    done = sca(*words, "--sbatch", "'open")
+    assert done.returncode == 2
+    assert not (tmp_path / "out").exists()
