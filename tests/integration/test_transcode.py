@@ -26,6 +26,7 @@ from sca.data.media.transcode import AudioFormat
 from sca.data.media.transcode import transcode as run_transcode
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import ProcessExecutor
+from sca.data.runs.store import file_facts
 from tests.helpers.broken import REASON, break_for
 from tests.helpers.coded_parts import JOINABLE, Part, join, write_part
 from tests.helpers.processes import is_running, state
@@ -117,7 +118,9 @@ def entries(out):
 
 def visible(out):
     return sorted(
-        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.name != ".lock"
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if path.is_file() and path.name not in (".lock", ".files.jsonl")
     )
 
 
@@ -288,12 +291,22 @@ def test_two_sources_with_one_result_name_fail(webm, media, tmp_path):
 
 def test_second_run_does_nothing(media, tmp_path):
     first = transcode(media, tmp_path, "m4a,mp3,wav")
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir() if path.is_file()}
     second = transcode(media, tmp_path, "m4a,mp3,wav")
     assert (first["made"], second["made"], second["already"]) == (3, 0, 3)
     for name in ("aac.flac", "layer.flac", "deep.flac"):
         assert (tmp_path / name).stat().st_mtime_ns == before[tmp_path / name][0]
     assert (tmp_path / "ledger.jsonl").read_bytes() == before[tmp_path / "ledger.jsonl"][1]
+
+
+def test_known_results_are_not_decoded_again(webm, tmp_path, monkeypatch):
+    transcode(webm, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(transcoder, "file_properties", lambda path: pytest.fail(f"{path} was read"))
+        assert transcode(webm, tmp_path)["already"] == 1
+    (result,) = tmp_path.glob("*.flac")
+    result.write_bytes(result.read_bytes()[:-2000])
+    assert transcode(webm, tmp_path)["made"] == 1, "a damaged result is made again"
 
 
 def test_results_without_a_ledger_are_recognized(webm, tmp_path):
@@ -435,10 +448,10 @@ def test_bad_files_fail_alone_with_their_reasons(webm, tmp_path):
     assert statuses == dict.fromkeys(reasons, "failed") | dict.fromkeys(["fine.webm", *filled], "kept")
 
 
-@pytest.mark.parametrize("function", ["probe", "input_sha256"])
-def test_unexpected_exception_fails_its_file_only(webm, tmp_path, monkeypatch, function):
+@pytest.mark.parametrize(("module", "function"), [(transcoder, "probe"), (file_facts, "input_sha256")])
+def test_unexpected_exception_fails_its_file_only(webm, tmp_path, monkeypatch, module, function):
     source = copies(tmp_path / "in", webm, "fine.webm", "odd.webm")
-    break_for(monkeypatch, transcoder, function, "odd.webm")
+    break_for(monkeypatch, module, function, "odd.webm")
     done = transcode(source, tmp_path / "out", code=7)
     assert (done["made"], done["failed"]) == (1, {"odd.webm": REASON})
     assert "ZeroDivisionError: injected" in entries(tmp_path / "out")["odd.webm"]["extra"]["traceback"]

@@ -19,6 +19,7 @@ from sca.data.corpora.registry import open_corpus
 from sca.data.corpora.segments.cues import read_cues
 from sca.data.media.find_audio import AudioFolder
 from sca.data.runs.local import ProcessExecutor
+from sca.data.runs.store import file_facts
 from sca.data.transcription import selection, transcriber
 from sca.data.transcription.coverage import coverage_of
 from sca.data.transcription.speech import find_speech
@@ -306,11 +307,11 @@ def test_recording_with_the_same_bytes_is_done_again(whisper, speech, tmp_path, 
     assert run(whisper, source, save_file=save_file)[1]["already"] == 1
 
 
-@pytest.mark.parametrize("name", ["input_sha256", "Unchanged"])
-def test_unexpected_exception_in_planning_fails_its_item(whisper, speech, tmp_path, monkeypatch, name):
+@pytest.mark.parametrize(("module", "name"), [(file_facts, "input_sha256"), (selection, "Unchanged")])
+def test_unexpected_exception_in_planning_fails_its_item(whisper, speech, tmp_path, monkeypatch, module, name):
     for stem in ("good", "odd"):
         record(tmp_path / "in" / f"{stem}.wav", speech[:48_000])
-    break_for(monkeypatch, selection, name, "odd.wav")
+    break_for(monkeypatch, module, name, "odd.wav")
     save_file = tmp_path / "lines.jsonl"
     for made in (1, 0):  # it is tried again in every run
         code, summary, stderr = run(whisper, tmp_path / "in", save_file=save_file)
@@ -423,7 +424,7 @@ def test_killed_before_its_line_writes_its_files_again(whisper, speech, tmp_path
         child.kill()
     run(whisper, tmp_path / "in", save_file=killed / "lines.jsonl", options=options)
     run(whisper, tmp_path / "in", save_file=whole / "lines.jsonl", options=options)
-    names = sorted(path.name for path in whole.iterdir())
+    names = sorted(path.name for path in whole.iterdir() if path.is_file())
     assert len([name for name in names if name.endswith((".srt", ".json"))]) == 6
     for name in names:
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name

@@ -22,6 +22,7 @@ from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import STOP_S, ThreadExecutor
 from sca.data.runs.progress import ItemProgress, ProgressListener
 from sca.data.runs.shards import Shard, setting_up
+from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import ScaError, writing
 
@@ -108,7 +109,8 @@ def transcode(
             accept_damage_s=reading.accept_damage_s,
             shard=shard,
         )
-        transcoder = Transcoder(runner, requested, out, run.before, force=force, reading=reading)
+        facts = FileFacts(out)
+        transcoder = Transcoder(runner, requested, out, run.before, facts, force=force, reading=reading)
         todo = _plan(sources.files, transcoder, threads, run)
 
         def fail(item: Item[TranscodeJob], error: ScaError) -> Outcome:

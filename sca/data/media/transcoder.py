@@ -24,9 +24,10 @@ from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
 from sca.data.media.ffmpeg_log import FfmpegLog
 from sca.data.media.transcode_formats import LENGTH_SLACK_S, AudioFormat
 from sca.data.media.transcode_plan import SourceFile
-from sca.data.runs.files import Unchanged, file_stat, input_sha256, publish
+from sca.data.runs.files import Unchanged, publish
 from sca.data.runs.incremental import NEEDED, damage_facts, failure_reason
 from sca.data.runs.ledger import LedgerEntry
+from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import Outcome
 from sca.errors import InputError, OutputError, ScaError, UpstreamError, writing
 from sca.textutil import counted, one_line
@@ -39,6 +40,8 @@ _MAX_HEADER_EXCESS_S = 1.0
 """A header may promise this much more than the file holds (see sca.audio.coded.pyav_reader)."""
 _AAC_PACKET_SAMPLES = 2048
 """Samples of a packet of HE-AAC; other AAC has 1024."""
+_MADE_AS = "made_as"
+"""The fact that a file is a whole result of this format."""
 _FORCE_HINT = "--force writes it again"
 _MAX_DROPPED_S = 0.1
 """Sound that ffmpeg may leave out where timestamps are rounded. It drops all of a part whose clock starts again."""
@@ -100,6 +103,7 @@ class Transcoder:
         requested: AudioFormat,
         out: Path,
         before: Mapping[str, LedgerEntry],
+        facts: FileFacts,
         *,
         force: bool,
         reading: Reading = AS_DEFAULT,
@@ -111,6 +115,7 @@ class Transcoder:
             requested: The format of the results.
             out: The output folder.
             before: The entries of earlier runs, by item.
+            facts: What is known of sources and results.
             force: Whether to overwrite results.
             reading: How recordings are read.
         """
@@ -119,6 +124,7 @@ class Transcoder:
         self._requested = requested
         self._out = out
         self._before = before
+        self._facts = facts
         self._force = force
         choice = reading.choice().items()
         self._made_as = str(requested) + "".join(f", {name} {value}" for name, value in choice)
@@ -140,11 +146,15 @@ class Transcoder:
         Returns the outcome of a file that is done or cannot be read, else its job.
         """
         before = self._recorded(source)
-        if before is not None and before.extra["stat"] == file_stat(source.path) and not self._force:
-            found_s = self._finished_s(self._out / source.target, before)
-            if found_s is not None:
-                kept = replace(before, status="kept", reason=None, retryable=False)
-                return Outcome(kept, found_s, made=False)
+        if before is not None and not self._force:
+            unchanged = Unchanged(source.path)
+            known = before.extra["stat"] == unchanged.stat and not self._facts.may_differ(unchanged)
+            same = known or before.key == self._key(self._facts.sha256(unchanged))
+            seconds = self._result_s(source, before) if same else None
+            if seconds is not None:
+                extra = before.extra | {"stat": unchanged.stat}
+                kept = replace(before, status="kept", reason=None, retryable=False, extra=extra)
+                return Outcome(kept, seconds, made=False)
         try:
             str(source.path).encode()  # ffmpeg-python passes on text only
         except UnicodeEncodeError:
@@ -167,10 +177,11 @@ class Transcoder:
             FfmpegStopped: The run was stopped.
         """
         try:
-            digest = input_sha256(at_hand(job.source.path))
+            path = at_hand(job.source.path)
+            digest = self._facts.sha256(job.unchanged)
             if job.header is None:
-                job = replace(job, header=probe(job.source.path, self._reading))
-            key = blake2b(f"{self._made_as}\n{digest}".encode(), digest_size=16).hexdigest()
+                job = replace(job, header=probe(path, self._reading))
+            key = self._key(digest)
             target = self._out / job.source.target
             replaced: tuple[str, ...] = ()
             if target.is_symlink() or target.exists():
@@ -190,17 +201,26 @@ class Transcoder:
         except OSError as error:
             return self.failed(job.source, f"{job.source.item}: {error.strerror or error}", retryable=True)
 
-    def _finished_s(self, target: Path, before: LedgerEntry) -> float | None:
-        """Return the length of a result that is as the ledger has it; None for any other file."""
-        recorded_s = float(before.extra["seconds"])
-        if known_sha256(target) is not None:
-            return recorded_s  # uploaded by an earlier run, as it was checked then
+    def _key(self, digest: str) -> str:
+        return blake2b(f"{self._made_as}\n{digest}".encode(), digest_size=16).hexdigest()
+
+    def _result_s(self, source: SourceFile, before: LedgerEntry) -> float | None:
+        """Return the seconds of the result that the ledger has, None if it is not there or has changed."""
+        path = self._out / source.target
+        if known_sha256(path) is not None:
+            return float(before.extra["seconds"])  # uploaded by an earlier run, as it was checked then
         try:
-            found = file_properties(target)
+            target = Unchanged(path)
+            if self._facts.get(target, _MADE_AS) == self._made_as:
+                return float(before.extra["seconds"])
+            found = file_properties(path)
         except InputError:
             return None
-        is_same = self._requested.difference(found) is None and abs(found.seconds - recorded_s) <= LENGTH_SLACK_S
-        return found.seconds if is_same else None
+        same_length = abs(found.seconds - before.extra["seconds"]) <= LENGTH_SLACK_S
+        if self._requested.difference(found) is not None or not same_length:
+            return None
+        self._facts.note(target, _MADE_AS, self._made_as)
+        return found.seconds
 
     def _recorded(self, source: SourceFile) -> LedgerEntry | None:
         """Return the entry of a result in the requested format, if one was ever made."""
@@ -265,6 +285,7 @@ class Transcoder:
                 made, notes = self._checked_copy(job, part, copy), (*notes, *copy.notes)
             job.unchanged.check()
             publish(part, target)
+            self._facts.note(Unchanged(target), _MADE_AS, self._made_as)
         finally:
             part.unlink(missing_ok=True)
             decoded.unlink(missing_ok=True)

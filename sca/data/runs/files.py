@@ -125,6 +125,21 @@ class Unchanged:
         self._before = _identity(path)
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def identity(self) -> str:
+        """The inode, the size and the modification time of the file, when it was noted, as text."""
+        return " ".join(map(str, self._before))
+
+    @property
+    def changed_ns(self) -> int:
+        """When the file was changed, in ns since 1970, by its modification time when it was noted."""
+        return self._before[2]
+
+    @property
     def stat(self) -> list[int]:
         """The size and the modification time of the file, see `file_stat`, when it was noted."""
         return self._before[1:]

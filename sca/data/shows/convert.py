@@ -20,6 +20,7 @@ from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import CONVERT, claim, hold
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.shards import Shard, setting_up
+from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.shows.assemble import write_dataset
 from sca.data.shows.encode import EncodeJob, encode_show, load_models, plan_encoding, read_record
@@ -152,6 +153,7 @@ class _Conversion:
         self._settings, self._config = settings, settings.convert
         self._rules = rules_of(settings.convert)
         self._root = run.summary.details.root
+        self._facts = FileFacts(self._root)
         self._records: dict[str, ShowRecord] = {}
         self._rows: dict[str, list[ShowRow]] = {}
 
@@ -177,7 +179,7 @@ class _Conversion:
         try:
             audio = self._folder.of(show)
             before = read_record(self._root, show.video_id)
-            job = plan_encoding(show, audio, before, self._settings)
+            job = plan_encoding(show, audio, before, self._settings, self._facts)
         except InputError as error:
             self._run.count(_failed(show.video_id, error))
             return None

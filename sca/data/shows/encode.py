@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 from sca.config import Settings
 from sca.data.media.enhance import Enhancer
 from sca.data.media.enhancers import load_enhancer
-from sca.data.runs.files import Unchanged, input_sha256, write_json
+from sca.data.runs.files import Unchanged, write_json
+from sca.data.runs.store.file_facts import FileFacts
 from sca.data.shows.model import ShowRecord
 from sca.data.shows.paths import record_file, storage_file
 from sca.data.shows.storage import SCHEMA_VERSION, write_storage
@@ -46,7 +47,9 @@ class EncodeJob:
     unchanged: Unchanged
 
 
-def plan_encoding(show: Show, audio: Path, before: ShowRecord | None, settings: Settings) -> EncodeJob:
+def plan_encoding(
+    show: Show, audio: Path, before: ShowRecord | None, settings: Settings, facts: FileFacts
+) -> EncodeJob:
     """Create the job of a show.
 
     Args:
@@ -54,13 +57,14 @@ def plan_encoding(show: Show, audio: Path, before: ShowRecord | None, settings: 
         audio: Its recording.
         before: The record of an earlier run.
         settings: The settings.
+        facts: What is known of recordings.
 
     Raises:
         InputError: The recording cannot be read.
     """
     unchanged = Unchanged(audio)
-    is_known = before is not None and list(before.stat) == unchanged.stat
-    sha256 = before.sha256 if before is not None and is_known else input_sha256(audio)
+    is_known = before is not None and list(before.stat) == unchanged.stat and not facts.may_differ(unchanged)
+    sha256 = before.sha256 if before is not None and is_known else facts.sha256(unchanged)
     return EncodeJob(show, audio, _key(show, sha256, settings), sha256, unchanged)
 
 

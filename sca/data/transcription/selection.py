@@ -14,9 +14,10 @@ from sca.config import QualityConfig
 from sca.data.quality.filters import find_copies_of, fingerprint_of, is_filtering, reasons_to_drop
 from sca.data.quality.measure import Quality, measure_quality
 from sca.data.runs.executor import UnexpectedError, guarded
-from sca.data.runs.files import Unchanged, input_sha256
+from sca.data.runs.files import Unchanged
 from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
 from sca.data.runs.ledger import LedgerEntry
+from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import ItemReason
 from sca.data.transcription.recordings import FoundFile
 from sca.data.transcription.show_file import ShowFile
@@ -37,12 +38,14 @@ def left_out_file(save_file: Path) -> Path:
 class KnownFiles:
     """Digests of files, from the ledger for those whose size and time of change are the same as in the run before."""
 
-    def __init__(self, entries: Mapping[str, LedgerEntry]) -> None:
+    def __init__(self, entries: Mapping[str, LedgerEntry], facts: FileFacts) -> None:
         """Create the digests that a ledger has.
 
         Args:
             entries: The entries of the ledger.
+            facts: What is known of files besides.
         """
+        self._facts = facts
         extras = [entry.extra for entry in entries.values() if entry.extra.get(_FILE) and entry.extra.get(_ORIGIN)]
         self._unchanged: dict[str, Unchanged] = {}
         self._known: dict[str, list[object]] = {str(extra[_ORIGIN]): list(extra[_FILE]) for extra in extras}
@@ -56,7 +59,8 @@ class KnownFiles:
         unchanged = self._unchanged[file.origin] = Unchanged(file.path)
         stat = unchanged.stat
         known = self._known.get(file.origin, [None, None, None])
-        digest = str(known[2]) if known[:2] == stat else input_sha256(file.path)
+        is_known = known[:2] == stat and not self._facts.may_differ(unchanged)
+        digest = str(known[2]) if is_known else self._facts.sha256(unchanged)
         self._known[file.origin] = [*stat, digest]
         return digest
 

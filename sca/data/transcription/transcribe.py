@@ -23,6 +23,7 @@ from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.shards import Shard, remove_shard_files, shard_files
+from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.transcription.diarized import diarization_identity
 from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
@@ -160,7 +161,7 @@ def transcribe(
         lines = store.lines(run.before)
         if shard is None:
             plan_left_out(run)
-        known = KnownFiles(run.before)
+        known = KnownFiles(run.before, FileFacts(save_file.parent))
         settings = _settings_key(options, choice, reading, diarization, profile)
         items = _items(run, files, known, lines, settings, partial_dir(save_file))
         run.summary.details.recordings = {item.name: item.job.recording.path for item in items}

@@ -15,11 +15,12 @@ from sca.data.duplex.evidence.repair import REPAIRABLE, wanted_repairs
 from sca.data.duplex.model.evidence import TrackEvidence
 from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.storage.build_settings import made_with, without_others, without_repair
-from sca.data.runs.files import Unchanged, sha256_of
+from sca.data.runs.files import Unchanged
 from sca.data.runs.model_identity import model_identity
+from sca.data.runs.store.file_facts import FileFacts
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.registry import speaker_identity
-from sca.errors import is_of_system
+from sca.errors import InputError, is_of_system
 from sca.tokenizer.base import TextTokenizer
 from sca.urls.cache import address_of
 from sca.word_times.profile import identity
@@ -41,6 +42,7 @@ def plan_sessions(
     settings: Settings,
     tokenizer: TextTokenizer,
     drops: Mapping[str, tuple[str, ...]],
+    facts: FileFacts,
 ) -> Plan:
     """Compare the sessions of a corpus with those of a data set.
 
@@ -50,6 +52,7 @@ def plan_sessions(
         settings: The settings.
         tokenizer: The tokenizer.
         drops: Ids of rows to leave out, by the id of their session. A session with others is built again.
+        facts: What is known of the files of the corpus.
     """
     models = _models(settings)
     # Whether sessions are repaired is not in their keys, so that another choice leaves good sessions as they are.
@@ -63,10 +66,10 @@ def plan_sessions(
         own = drops.get(source.session_id, ())
         if before is not None and (_is_affected(before, settings.duplex) or before.drops != list(own)):
             before = None
-        if before is not None and before.stat == stat:
+        if before is not None and before.stat == stat and not any(map(facts.may_differ, unchanged)):
             plan.done.append(before)
             continue
-        key, sha256 = _key(source, base)
+        key, sha256 = _key(source, base, unchanged, facts)
         if before is not None and before.key == key:
             plan.done.append(before)
         else:
@@ -125,18 +128,19 @@ def _stat(source: SessionSource, files: Sequence[Unchanged]) -> list[list[str | 
     return stat + ([["content", source.fingerprint]] if source.fingerprint else [])
 
 
-def _key(source: SessionSource, base: str) -> tuple[str, dict[Path, str]]:
+def _key(source: SessionSource, base: str, files: Sequence[Unchanged], facts: FileFacts) -> tuple[str, dict[Path, str]]:
     """Return the key of a session, and the SHA-256 of its files."""
-    sha256 = {path: _sha256(path) for path in source.files}
+    sha256 = {file.path: _sha256(file, facts) for file in files}
     content = "".join(f"\n{path.name} {digest}" for path, digest in sha256.items())
     if source.fingerprint:
         content += f"\n{source.fingerprint}"
     return blake2b((base + content).encode(), digest_size=16).hexdigest(), sha256
 
 
-def _sha256(path: Path) -> str:
+def _sha256(file: Unchanged, facts: FileFacts) -> str:
     try:
-        return sha256_of(path)
-    except OSError as error:
+        return facts.sha256(file)
+    except InputError as error:
         # The code that parses the file reports why it cannot be read, unless it can be read by then.
-        return UNKNOWN if is_of_system(error) else "unreadable"
+        cause = error.__cause__
+        return UNKNOWN if isinstance(cause, OSError) and is_of_system(cause) else "unreadable"

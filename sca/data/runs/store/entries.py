@@ -26,16 +26,19 @@ class LedgerEntries(MutableMapping[str, LedgerEntry]):
     place of the ledger, do not change them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, skip_broken: bool = False) -> None:
         """Check every line of a ledger. An incomplete last line, which a crash leaves, is ignored.
 
         Args:
             path: The ledger. A file that does not exist has no entries.
+            skip_broken: Whether to ignore lines that are not entries.
 
         Raises:
             InputError: A line is not an entry, or the file cannot be read.
         """
         self._path = path
+        self.lines = 0
+        """The number of lines that the file has."""
         self._known: dict[str, LedgerEntry | int] = {}
         """An entry, or the place of its line: its offset and its length in one number, which is smaller than a tuple."""
         try:
@@ -45,20 +48,22 @@ class LedgerEntries(MutableMapping[str, LedgerEntry]):
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
         with file:
-            self._index(file)
+            self._index(file, skip_broken)
             self._file = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._file)
 
-    def _index(self, file: BinaryIO) -> None:
+    def _index(self, file: BinaryIO, skip_broken: bool) -> None:
         offset = 0
-        for number, line in enumerate(file, 1):
+        for line in file:
+            self.lines += 1
             if line.strip():
                 try:
                     self._known[item_of(line)] = offset << _LENGTH_BITS | len(line)
                 except ValueError as error:
                     if not line.endswith(b"\n"):
                         return
-                    raise self._broken(f":{number}", error) from error
+                    if not skip_broken:
+                        raise self._broken(f":{self.lines}", error) from error
             offset += len(line)
 
     def __getitem__(self, item: str) -> LedgerEntry:
