@@ -122,8 +122,7 @@ def transcribe(
         reactions: The reaction detector: `auto`, or see `sca.data.reactions.registry.load_detector`.
         captions: Captions to compare with: `auto` for those beside the recordings, `none`, or a folder to search too.
         retry_failed: Whether to try recordings again that failed before with the same content and settings.
-        reading: The track to read, and the damage to accept. Recordings that failed because of damage and that the limit
-            accepts are tried again.
+        reading: The track to read, and the damage to accept: recordings within a higher limit are tried again.
         listener: Receives the progress.
         recognizer: A recognizer that was loaded with these options.
         executor: Where recordings are transcribed, each worker with a model of its own; by default in `options.workers`
@@ -131,8 +130,7 @@ def transcribe(
         shard: The part of the recordings to transcribe; None for all, and for the files that have the lines of all.
         texts: Files in other formats to write for each recording.
         diarization: The method to find the speakers; None for no speakers.
-        filters: Which recordings are left out because of their quality: their lines are in
-            `STEM.left_out.jsonl`, and return when a later run accepts them. None leaves out none.
+        filters: Which recordings are left out: their lines are in `STEM.left_out.jsonl` until a later run accepts them.
         profile: What corrects the times of words (`sca.word_times.profile.find_profile`); None for nothing.
 
     Returns:

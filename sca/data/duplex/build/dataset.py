@@ -40,7 +40,6 @@ from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import BUILD, hold
 from sca.data.runs.progress import NullProgress, ProgressListener
 from sca.data.runs.shards import Shard, setting_up
-from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.display.blocks import block
 from sca.errors import InputError, OutputError, ScaError
@@ -168,8 +167,7 @@ class _Build:
     def run(self, corpus: Corpus) -> RunSummary[BuildDetails]:
         details = self._run.summary.details
         sessions = corpus.sessions()
-        facts = FileFacts(self._root)
-        plan = plan_sessions(sessions.sources, self._root, self._settings, self._tokenizer, self._drops, facts)
+        plan = plan_sessions(sessions.sources, self._root, self._settings, self._tokenizer, self._drops)
         for done in plan.done:
             self._count_done(done)
         warning = rate_warning([job.source for job in plan.todo], plan.done, self._settings, self._tokenizer)

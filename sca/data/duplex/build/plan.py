@@ -42,7 +42,6 @@ def plan_sessions(
     settings: Settings,
     tokenizer: TextTokenizer,
     drops: Mapping[str, tuple[str, ...]],
-    facts: FileFacts,
 ) -> Plan:
     """Compare the sessions of a corpus with those of a data set.
 
@@ -52,13 +51,12 @@ def plan_sessions(
         settings: The settings.
         tokenizer: The tokenizer.
         drops: Ids of rows to leave out, by the id of their session. A session with others is built again.
-        facts: What is known of the files of the corpus.
     """
     models = _models(settings)
     # Whether sessions are repaired is not in their keys, so that another choice leaves good sessions as they are.
     # Nor is `others`: two speakers need no other rows, and sessions of more are built with one value.
     base = json.dumps([without_others(made_with(without_repair(settings), tokenizer)), *models], sort_keys=True)
-    plan = Plan([], [])
+    plan, facts = Plan([], []), FileFacts(root)
     for source in sources:
         unchanged = tuple(map(Unchanged, source.files))
         stat = _stat(source, unchanged) + models
