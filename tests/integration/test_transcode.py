@@ -20,13 +20,13 @@ from sca.audio.coded.containers import SelectedTrack, selected_track
 from sca.audio.decode import BlockReader, read_audio
 from sca.children.ending import ending_with_parent
 from sca.cli.main import app
+from sca.data.digests import file_facts
 from sca.data.media import transcoder
 from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegProgram, FfmpegRunner, find_ffmpeg
 from sca.data.media.transcode import AudioFormat
 from sca.data.media.transcode import transcode as run_transcode
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import ProcessExecutor
-from sca.data.runs.store import file_facts
 from tests.helpers.broken import REASON, break_for
 from tests.helpers.coded_parts import JOINABLE, Part, join, write_part
 from tests.helpers.processes import is_running, state

@@ -17,9 +17,9 @@ from sca.audio.decode import read_audio
 from sca.cli.main import app
 from sca.data.corpora.registry import open_corpus
 from sca.data.corpora.segments.cues import read_cues
+from sca.data.digests import file_facts
 from sca.data.media.find_audio import AudioFolder
 from sca.data.runs.local import ProcessExecutor
-from sca.data.runs.store import file_facts
 from sca.data.transcription import selection, transcriber
 from sca.data.transcription.coverage import coverage_of
 from sca.data.transcription.speech import find_speech

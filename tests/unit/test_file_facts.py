@@ -8,9 +8,9 @@ from hashlib import sha256
 
 import pytest
 
+from sca.data.digests import file_facts
+from sca.data.digests.file_facts import FileFacts
 from sca.data.runs.files import Unchanged
-from sca.data.runs.store import file_facts
-from sca.data.runs.store.file_facts import FileFacts
 from sca.errors import InputError
 
 

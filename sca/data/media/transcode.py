@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sca.audio.decode import AS_DEFAULT, Reading
 from sca.cores import usable_cores
+from sca.data.digests.file_facts import FileFacts
 from sca.data.media.ffmpeg import FfmpegRunner, FfmpegStopped, find_ffmpeg
 from sca.data.media.transcode_formats import AudioFormat
 from sca.data.media.transcode_plan import SourceFile, clashes, find_sources
@@ -22,7 +23,6 @@ from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import STOP_S, ThreadExecutor
 from sca.data.runs.progress import ItemProgress, ProgressListener
 from sca.data.runs.shards import Shard, setting_up
-from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import ScaError, writing
 

@@ -19,6 +19,7 @@ from sca.audio.coded.remarks import clipped, mixed, silence
 from sca.audio.decode import ACCEPT_ANY_DAMAGE_S, AS_DEFAULT, AudioInfo, BlockReader, Reading, probe
 from sca.audio.decoder.properties import FileProperties
 from sca.audio.decoder.remote import file_properties, selected_track
+from sca.data.digests.file_facts import FileFacts
 from sca.data.media.decoded_copy import DecodedCopy, write_decoded
 from sca.data.media.ffmpeg import FfmpegCrashedError, FfmpegRunner
 from sca.data.media.ffmpeg_log import FfmpegLog
@@ -27,7 +28,6 @@ from sca.data.media.transcode_plan import SourceFile
 from sca.data.runs.files import Unchanged, publish
 from sca.data.runs.incremental import NEEDED, damage_facts, failure_reason
 from sca.data.runs.ledger import LedgerEntry
-from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import Outcome
 from sca.errors import InputError, OutputError, ScaError, UpstreamError, writing
 from sca.textutil import counted, one_line

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sca.config import Settings
 from sca.data.datasets.card import RecordingSource, read_source
+from sca.data.digests.file_facts import FileFacts
 from sca.data.media.find_audio import AudioFolder, info_files
 from sca.data.runs.executor import Executor, UnexpectedError, guarded
 from sca.data.runs.incremental import IncrementalRun, Item, damage_facts, with_traceback
@@ -20,7 +21,6 @@ from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import CONVERT, claim, hold
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.shards import Shard, setting_up
-from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.shows.assemble import write_dataset
 from sca.data.shows.encode import EncodeJob, encode_show, load_models, plan_encoding, read_record

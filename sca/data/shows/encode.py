@@ -9,10 +9,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from sca.config import Settings
+from sca.data.digests.file_facts import FileFacts
 from sca.data.media.enhance import Enhancer
 from sca.data.media.enhancers import load_enhancer
 from sca.data.runs.files import Unchanged, write_json
-from sca.data.runs.store.file_facts import FileFacts
 from sca.data.shows.model import ShowRecord
 from sca.data.shows.paths import record_file, storage_file
 from sca.data.shows.storage import SCHEMA_VERSION, write_storage

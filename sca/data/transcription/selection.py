@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from sca.audio.coded.reading import Reading
 from sca.config import QualityConfig
+from sca.data.digests.file_facts import FileFacts
 from sca.data.quality.filters import find_copies_of, fingerprint_of, is_filtering, reasons_to_drop
 from sca.data.quality.measure import Quality, measure_quality
 from sca.data.runs.executor import UnexpectedError, guarded
 from sca.data.runs.files import Unchanged
 from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
 from sca.data.runs.ledger import LedgerEntry
-from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import ItemReason
 from sca.data.transcription.recordings import FoundFile
 from sca.data.transcription.show_file import ShowFile

@@ -16,6 +16,7 @@ from pathlib import Path
 from sca.audio.decode import AS_DEFAULT, Reading, probe
 from sca.config import DiarizationConfig, QualityConfig
 from sca.data.captions.witness import CaptionTotals, CaptionWitness
+from sca.data.digests.file_facts import FileFacts
 from sca.data.reactions.choice import Choice, choose_detector
 from sca.data.runs.executor import Executor, UnexpectedError, guarded
 from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
@@ -23,7 +24,6 @@ from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.shards import Shard, remove_shard_files, shard_files
-from sca.data.runs.store.file_facts import FileFacts
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.transcription.diarized import diarization_identity
 from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sca.config import DuplexConfig, Settings
 from sca.data.corpora.session_source import SessionSource
+from sca.data.digests.file_facts import FileFacts
 from sca.data.duplex.align.registry import aligner_model, aligner_profile
 from sca.data.duplex.build.session import UNKNOWN, SessionJob
 from sca.data.duplex.evidence.judge import judge
@@ -17,7 +18,6 @@ from sca.data.duplex.model.session import SessionPaths, SessionResult
 from sca.data.duplex.storage.build_settings import made_with, without_others, without_repair
 from sca.data.runs.files import Unchanged
 from sca.data.runs.model_identity import model_identity
-from sca.data.runs.store.file_facts import FileFacts
 from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.registry import speaker_identity
 from sca.errors import InputError, is_of_system
