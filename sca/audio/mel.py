@@ -129,9 +129,18 @@ def _filter_groups(bins: int) -> list[tuple[int, int, NDArray[np.float32]]]:
     return groups
 
 
-def mel_filters(bins: int = MEL_BINS) -> NDArray[np.float64]:
-    """Return triangular Slaney filters over 0 to 8000 Hz, each of unit area in hertz: float64 `(201, bins)`."""
-    bins_hz = np.linspace(0, HEARD_HZ / 2, _WINDOW_SAMPLES // 2 + 1)
+def mel_filters(bins: int = MEL_BINS, bins_hz: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return triangular Slaney filters over 0 to 8000 Hz, each of unit area in hertz.
+
+    Args:
+        bins: The number of filters.
+        bins_hz: The frequencies of the spectrum, float64 `(n,)`. Not set: the 201 of a window of 25 ms.
+
+    Returns:
+        Float64 `(n, bins)`.
+    """
+    if bins_hz is None:
+        bins_hz = np.linspace(0, HEARD_HZ / 2, _WINDOW_SAMPLES // 2 + 1)
     corners_hz = _mel_to_hz(np.linspace(0, _hz_to_mel(HEARD_HZ / 2), bins + 2))
     widths_hz = np.diff(corners_hz)
     distance = corners_hz[None, :] - bins_hz[:, None]

@@ -39,6 +39,7 @@ __all__ = ["transcribe"]
     "quality.max_music",
     "quality.language_is",
     "quality.min_language_probability",
+    "quality.min_mos",
     "quality.copies",
     "word_times.profile",
     *ANYWHERE,

@@ -11,7 +11,11 @@ from typer.testing import CliRunner
 
 from sca.audio.decode import read_audio
 from sca.cli.main import app
+from sca.data.digests import file_facts
+from sca.data.quality import filters
+from sca.data.quality.mos import Mos
 from sca.data.transcription import selection, transcriber
+from sca.errors import InputError
 from tests.helpers.tiny_whisper import scripted_whisper
 
 RATE = 16_000
@@ -122,8 +126,8 @@ def test_unchanged_files_are_not_read_again(made, no_transcription, monkeypatch)
     root, run = made
     run()
     hashed = []
-    digest = selection.input_sha256
-    monkeypatch.setattr(selection, "input_sha256", lambda path: hashed.append(path.stem) or digest(path))
+    digest = file_facts.input_sha256
+    monkeypatch.setattr(file_facts, "input_sha256", lambda path: hashed.append(path.stem) or digest(path))
     assert run()["already"] == 4
     assert hashed == []
     os.utime(root / "in" / "b phone.wav", ns=(1, 1))
@@ -131,3 +135,34 @@ def test_unchanged_files_are_not_read_again(made, no_transcription, monkeypatch)
     assert hashed == ["b phone"]
     assert run()["already"] == 4
     assert hashed == ["b phone"]
+
+
+def test_scores_are_kept_in_the_ledger(made, no_transcription, monkeypatch):
+    root, run = made
+    scored = []
+
+    def score(path, model, reading):
+        scored.append(path.stem)
+        if path.stem == "d other":
+            raise InputError("it is broken")
+        return Mos(ovrl=2.0 if path.stem == "c noisy" else 4.0, sig=4.0, bak=3.0, p808=3.5)
+
+    monkeypatch.setattr(filters, "load_mos", lambda: None)
+    monkeypatch.setattr(selection, "load_mos", lambda: None)
+    monkeypatch.setattr(selection, "score_recording", score)
+    summary = run("--min-mos", "3")
+    assert (summary["filters"], sorted(scored)) == ({"MOS": 1}, ["a clean", "b phone", "c noisy", "d other"])
+    assert ["d other", "its MOS is unknown: it is broken"] in summary["notes"]
+    assert ledger(root)["c noisy"]["reason"] == "MOS 2 is below 3"
+    assert ledger(root)["a clean"]["extra"]["mos"] == {"ovrl": 4, "sig": 4, "bak": 3, "p808": 3.5}
+    assert run("--min-mos", "1")["left_out"] == {}
+    assert len(scored) == 5, "only the recording without a score is scored again"
+
+
+def test_missing_model_of_scores_fails_first(made, tmp_path, monkeypatch):
+    root, _ = made
+    monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path))
+    filters.load_mos.cache_clear()
+    done = CliRunner().invoke(app, ["transcribe", str(root / "in"), "--save-file", "x.jsonl", "--min-mos", "3"])
+    assert done.exit_code == 4
+    assert "sca models get dnsmos" in done.stderr

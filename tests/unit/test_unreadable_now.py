@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sca.data.corpora.exact_times import read_word_times
-from sca.data.duplex.build import plan
 from sca.data.duplex.build.dataset import build_duplex
+from sca.data.runs import files
 from sca.data.runs.files import append_line
 from sca.errors import InputError, OutputError, is_of_system
 from sca.synth.script import read_script
@@ -50,7 +50,7 @@ def test_a_script_on_a_failing_drive_is_not_left_out(monkeypatch, tmp_path):
 def test_a_session_of_unknown_content_fails_and_is_tried_again(monkeypatch, tmp_path):
     source = corpus.pair(tmp_path / "corpus", audio=15.0)
     with monkeypatch.context() as patched:
-        patched.setattr(plan, "sha256_of", refuse(errno.EMFILE))
+        patched.setattr(files, "sha256_of", refuse(errno.EMFILE))
         with pytest.raises(InputError, match="could not be read when the run began"):
             build_duplex(source, tmp_path / "data", corpus.settings(), jobs=1)
     build_duplex(source, tmp_path / "data", corpus.settings(), jobs=1)

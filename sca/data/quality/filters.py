@@ -6,8 +6,9 @@ from sca.config import QualityConfig
 from sca.data.quality.fingerprint import Fingerprint, decode_fingerprint
 from sca.data.quality.matching import find_matches
 from sca.data.quality.measure import Quality
+from sca.data.quality.mos import Mos, load_mos
 
-__all__ = ["find_copies_of", "fingerprint_of", "is_filtering", "reasons_to_drop"]
+__all__ = ["find_copies_of", "fingerprint_of", "is_filtering", "ready_filters", "reasons_to_drop"]
 
 
 def is_filtering(filters: QualityConfig) -> bool:
@@ -15,13 +16,16 @@ def is_filtering(filters: QualityConfig) -> bool:
     return filters != QualityConfig()
 
 
-def reasons_to_drop(quality: Quality, filters: QualityConfig, copy_of: str | None = None) -> dict[str, str]:
+def reasons_to_drop(
+    quality: Quality, filters: QualityConfig, copy_of: str | None = None, mos: Mos | None = None
+) -> dict[str, str]:
     """Return the filters that leave a recording out, each with its reason. What is unknown leaves nothing out.
 
     Args:
         quality: The quality of the recording.
         filters: The limits.
         copy_of: The name of the recording that this is a copy of.
+        mos: The scores of the recording.
     """
     reasons: dict[str, str] = {}
 
@@ -36,12 +40,28 @@ def reasons_to_drop(quality: Quality, filters: QualityConfig, copy_of: str | Non
     check("bandwidth", quality.bandwidth_hz, filters.min_bandwidth_hz, None, " Hz")
     check("music", quality.music, None, filters.max_music, "")
     check("language probability", quality.language_probability, filters.min_language_probability, None, "")
+    check("MOS", None if mos is None else mos.ovrl, filters.min_mos, None, "")
     wanted = None if filters.language_is is None else filters.language_is.split(",")
     if wanted is not None and quality.language is not None and quality.language not in wanted:
         reasons["language"] = f"language {quality.language} is not {' or '.join(wanted)}"
     if copy_of is not None and filters.copies == "drop":
         reasons["copies"] = f"the same recording as {copy_of}"
     return reasons
+
+
+def ready_filters(filters: QualityConfig | None) -> QualityConfig:
+    """Return filters after the models that they need were loaded, so that a run without one fails at its start.
+
+    Args:
+        filters: The filters; None for none.
+
+    Raises:
+        MissingToolError: A model is not on this machine.
+        InputError: A file is not such a model.
+    """
+    if filters is not None and filters.min_mos is not None:
+        load_mos()
+    return filters or QualityConfig()
 
 
 def fingerprint_of(quality: Quality) -> Fingerprint | None:

@@ -5,29 +5,34 @@ other filters accepts them.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from sca.audio.coded.reading import Reading
 from sca.config import QualityConfig
+from sca.cores import usable_cores
 from sca.data.digests.file_facts import FileFacts
 from sca.data.quality.filters import find_copies_of, fingerprint_of, is_filtering, reasons_to_drop
 from sca.data.quality.measure import Quality, measure_quality
+from sca.data.quality.mos import Mos, load_mos, score_recording
 from sca.data.runs.executor import UnexpectedError, guarded
 from sca.data.runs.files import Unchanged
 from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
 from sca.data.runs.ledger import LedgerEntry
+from sca.data.runs.local import ThreadExecutor
 from sca.data.runs.summary import ItemReason
 from sca.data.transcription.recordings import FoundFile
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.transcriber import TranscriptionJob
-from sca.errors import InputError
+from sca.errors import InputError, ScaError
 
 __all__ = ["KnownFiles", "left_out_file", "plan_left_out", "select"]
 
 Details = TypeVar("Details")
-_FILE, _ORIGIN, _QUALITY, _COPY_OF = "file", "origin", "quality", "copy_of"
+_FILE, _ORIGIN, _QUALITY, _COPY_OF, _MOS = "file", "origin", "quality", "copy_of", "mos"
 
 
 def left_out_file(save_file: Path) -> Path:
@@ -105,6 +110,7 @@ def select(
     qualities = {name: quality for name in kept if (quality := Quality.of(run.entries[name].extra.get(_QUALITY)))}
     if is_filtering(filters):
         qualities |= _measured(run, {name: kept[name] for name in kept if name not in qualities}, files, reading)
+    scores = _scored(run, kept, reading) if filters.min_mos is not None else {}
     prints = {}
     for name, quality in qualities.items():
         try:
@@ -116,7 +122,7 @@ def select(
     dropped = set()
     for name in prints:
         quality, entry, first = qualities[name], run.entries[name], copies.get(name)
-        reasons = reasons_to_drop(quality, filters, first)
+        reasons = reasons_to_drop(quality, filters, first, scores.get(name))
         extra = {key: value for key, value in entry.extra.items() if key != _COPY_OF}
         extra |= {_QUALITY: quality.document()} | ({_COPY_OF: first} if first else {})
         reason = "; ".join(reasons.values()) or None
@@ -139,6 +145,27 @@ def _fail(run: IncrementalRun[Details], item: Item[TranscriptionJob], error: Une
     entry = with_traceback(failure(item, error), error).entry
     run.entries[item.name] = replace(entry, extra=run.entries[item.name].extra | entry.extra)
     run.summary.fail(item.name, entry.reason or "", made=made)
+
+
+def _scored(
+    run: IncrementalRun[Details], items: Mapping[str, Item[TranscriptionJob]], reading: Reading
+) -> dict[str, Mos]:
+    """Return the scores of recordings. Those that the ledger does not have are computed, and each is appended to it."""
+    missing = [item for name, item in items.items() if Mos.of(run.entries[name].extra.get(_MOS)) is None]
+
+    def score(item: Item[TranscriptionJob]) -> Mos:
+        return score_recording(item.job.recording.path, load_mos(), reading)
+
+    with closing(ThreadExecutor(usable_cores()).run(missing, partial(guarded, score))) as results:
+        for item, found in results:
+            if isinstance(found, ScaError):
+                run.summary.notes.append(ItemReason(item.name, f"its MOS is unknown: {found.message}"))
+            else:
+                entry = run.entries[item.name]
+                run.entries[item.name] = replace(entry, extra=entry.extra | {_MOS: found._asdict()})
+                run.ledger.append(run.entries[item.name])
+    found_of = {name: Mos.of(run.entries[name].extra.get(_MOS)) for name in items}
+    return {name: scores for name, scores in found_of.items() if scores is not None}
 
 
 def _measured(

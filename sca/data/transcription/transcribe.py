@@ -17,6 +17,7 @@ from sca.audio.decode import AS_DEFAULT, Reading, probe
 from sca.config import DiarizationConfig, QualityConfig
 from sca.data.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.digests.file_facts import FileFacts
+from sca.data.quality.filters import ready_filters
 from sca.data.reactions.choice import Choice, choose_detector
 from sca.data.runs.executor import Executor, UnexpectedError, guarded
 from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
@@ -143,9 +144,8 @@ def transcribe(
     """
     files = find_recordings(sources)
     store = _Files(save_file, texts or TextFiles(save_file.parent), shard)
-    choice = choose_detector(reactions)
-    witness = _witness(captions)
-    profile = profile if options.word_timestamps else None
+    choice, witness = choose_detector(reactions), _witness(captions)
+    filters, profile = ready_filters(filters), profile if options.word_timestamps else None
     with lock_dir(save_file.parent, shard):
         store.adopt_shards()
         run = IncrementalRun(
@@ -187,7 +187,7 @@ def transcribe(
             store.shows.settle()
             run.settle()
             return run.summary
-        _finish(run, store, known, items, todo, filters or QualityConfig(), reading, witness)
+        _finish(run, store, known, items, todo, filters, reading, witness)
     return run.summary
 
 

@@ -56,6 +56,13 @@ class QualityConfig(Section):
     min_language_probability: Annotated[float | None, Flag("--min-language-probability", "P")] = Field(
         None, ge=0, le=1, description="Lowest probability of the language, as found by the transcription. Not set: any."
     )
+    min_mos: Annotated[float | None, Flag("--min-mos", "SCORE")] = Field(
+        None,
+        ge=1,
+        le=5,
+        description="Lowest overall quality from 1 to 5, as listeners would rate it (DNSMOS P.835, the model dnsmos). "
+        "The scores are in the ledger; 1 leaves out none. Not set: recordings are not scored.",
+    )
     copies: Annotated[Literal["keep", "drop"], Flag("--copies")] = Field(
         "keep",
         description="Recordings with the sound of another one of the run: keep notes them, drop leaves them out.",
