@@ -18,6 +18,7 @@ from sca.train.run.checkpoints import Checkpoint, CheckpointKeeper, whole_checkp
 from scripts.make_tiny_omni import build
 from tests.helpers import corpus
 from tests.helpers.command import sca
+from tests.helpers.fake_hub import fake_hub
 
 STEPS = 4
 SETTINGS = ("train.workers=0", "train.check=false", "train.log_every=1", "qwen.torch_dtype=float32", "train.warmup=0")
@@ -218,3 +219,42 @@ def test_adapter_to_start_from(train, root, unbroken):
     done = train(root / "second", "--set", f"train.adapter={unbroken[0] / 'last'}")
     assert done.returncode == 3, "--rank is given"
     assert "train.rank cannot be set together with train.adapter" in done.stderr
+
+
+def test_weights_are_uploaded_with_their_card(train, root, data, monkeypatch):
+    import huggingface_hub
+
+    with fake_hub() as hub:
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", "hf_none")
+        done = train(root / "pushed", "--push-to-hub", "me/model", "--private", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["hub"] is not None
+    assert hub.created[0]["visibility"] == "private"
+    assert {"adapter_model.safetensors", "adapter_config.json", "duplex.json", "README.md"} <= hub.files.keys()
+    assert "optimizer.pt" not in hub.files
+    assert b"Trained with sca" in hub.files["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--push-to-hub", "a/b/c"], 2, "--push-to-hub a/b/c: Repo id must be in the form"),
+        (["--private"], 2, "--private needs --push-to-hub"),
+        (
+            ["--set", "train.scheduler=cosinus"],
+            3,
+            "train.scheduler is cosinus, which does not exist\n     one of linear, ",
+        ),
+        (["--set", "train.optimizer=adam"], 3, "train.optimizer is adam, which does not exist"),
+        (["--set", "qwen.device_map=layers"], 3, "qwen.device_map is layers, which does not exist for sca train"),
+        (["--targets", "norms"], 3, "train.targets has norms, which a LoRA adapter cannot change"),
+        (["--targets", "head"], 3, "train.targets has head, which is not a part of a thinker\n     "),
+        (["--set", "train.trackers=mlflow"], 4, "train.trackers has mlflow, which is not installed"),
+    ],
+)
+def test_refuses_what_cannot_be_done(train, root, words, code, message):
+    done = train(root / "refused", *words)
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
+    assert len(done.stderr.splitlines()) <= 2

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sca.cli.shared.console import CommandInterrupt, emit_json, print_line
+from sca.cli.shared.hub import Hub, Private
 from sca.cli.shared.options import Json, Quiet
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.train.output import LogLines, document, show
@@ -13,6 +14,7 @@ from sca.errors import UsageError
 
 if TYPE_CHECKING:
     from sca.config import Settings
+    from sca.train.run.summary import TrainSummary
 
 __all__ = ["train"]
 
@@ -52,6 +54,16 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the folder from its last checkpoint, if it has one.")
     ] = False,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            "--push-to-hub",
+            metavar="REPO",
+            help="Upload the best weights, or the last ones, to this hub repository.",
+            show_default=False,
+        ),
+    ] = None,
+    private: Private = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,23 +74,44 @@ def train(
     """
     from sca.infer.engines.qwen_omni.loading.requirements import check_installed
 
+    hub = Hub(push_to_hub, private)
+    hub.check()
     check_installed("torch", "transformers", "accelerate", "peft")
     if check:
         _check(data, settings, json=json)
         return
     if output is None:
         raise UsageError("--output is missing", hint="give the folder of the run with -o DIR")
+    summary = _run(data, output, settings, hub, resume=resume, quiet=quiet)
+    url = None
+    try:
+        url = _push(summary, hub)
+    finally:  # the weights exist even if the upload fails
+        if json:
+            emit_json({**document(summary), "hub": url})
+        else:
+            show(summary, url)
+
+
+def _run(data: str, output: Path, settings: "Settings", hub: Hub, *, resume: bool, quiet: bool) -> "TrainSummary":
+    from sca.train.run.hub import check_repository
     from sca.train.run.run import train as run
     from sca.train.run.stop import TrainingInterrupt
 
+    if hub.push_to_hub is not None:
+        check_repository(hub.push_to_hub)
     try:
-        summary = run(data, output, settings, resume=resume, listener=None if quiet else LogLines())
+        return run(data, output, settings, resume=resume, listener=None if quiet else LogLines())
     except TrainingInterrupt as interrupt:
         raise CommandInterrupt(interrupt.remains) from None
-    if json:
-        emit_json(document(summary))
-    else:
-        show(summary)
+
+
+def _push(summary: "TrainSummary", hub: Hub) -> str | None:
+    if hub.push_to_hub is None:
+        return None
+    from sca.train.run.hub import push_model
+
+    return push_model(summary.best or summary.last, hub.push_to_hub, private=hub.private)
 
 
 def _check(data: str, settings: "Settings", *, json: bool) -> None:

@@ -35,6 +35,7 @@ def document(summary: "TrainSummary") -> dict[str, object]:
     """Return the result for programs."""
     return {
         "output": str(summary.output),
+        "method": summary.method,
         "last": str(summary.last),
         "best": None if summary.best is None else str(summary.best),
         "steps": summary.steps,
@@ -50,13 +51,15 @@ def document(summary: "TrainSummary") -> dict[str, object]:
     }
 
 
-def show(summary: "TrainSummary") -> None:
-    """Print the result for people."""
+def show(summary: "TrainSummary", url: str | None) -> None:
+    """Print the result for people; `url` is where it was uploaded."""
+    rows = counted(summary.rows, "row")
     loss = "" if summary.loss is None else f", loss {summary.loss[0]:.4g} → {summary.loss[1]:.4g}"
     print_line(
-        f"{counted(summary.steps, 'step')} ({summary.made} made now) over {counted(summary.rows, 'row')} in "
+        f"{counted(summary.steps, 'step')} ({summary.made} made now) over {rows} in "
         f"{summary.train_s:.0f} s{loss}, {counted(summary.trainable, 'weight')} trained"
     )
-    print_line(
-        f"talk to it:  {command_line('live', '--mic', '--engine', 'qwen-omni', '--set', f'qwen.adapter={summary.last}')}"
-    )
+    setting = f"qwen.{'adapter' if summary.method == 'lora' else 'model_id'}={summary.best or summary.last}"
+    print_line(f"talk to it:  {command_line('live', '--mic', '--engine', 'qwen-omni', '--set', setting)}")
+    if url is not None:
+        print_line(f"uploaded to {url}")

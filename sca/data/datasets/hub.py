@@ -4,6 +4,8 @@ Large files are sent one by one before the commit that names them, and the files
 an interrupted upload continues with the missing files, and readers never see half a data set.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sca.data.runs.ledger import lock_dir
@@ -11,7 +13,7 @@ from sca.errors import InputError, UpstreamError, UsageError
 from sca.textutil import first_line
 from sca.urls.requests import is_network_error
 
-__all__ = ["push"]
+__all__ = ["hub_errors", "push"]
 
 _LAST_FILES = ("dataset_dict.json", "export.json")
 """One of them is written when a data set is finished."""
@@ -49,30 +51,41 @@ def push(root: Path, repo: str, *, private: bool) -> str:
     with lock_dir(root):
         if not any((root / name).is_file() for name in _LAST_FILES):
             raise _unfinished(root)
-        return _push_held(root, repo, private)
+        with hub_errors(repo):
+            return _upload(root, repo, private)
 
 
 def _unfinished(root: Path) -> InputError:
     return InputError(f"{root} is not a finished data set", hint="create it before the upload")
 
 
-def _push_held(root: Path, repo: str, private: bool) -> str:
+@contextmanager
+def hub_errors(repo: str, *, example: str = "your-name/your-data", retry: str = _RETRY_HINT) -> Iterator[None]:
+    """Convert the errors of an upload to a repository.
+
+    Args:
+        repo: The name of the repository.
+        example: A name that the hub allows, for a hint.
+        retry: The hint of an upload that failed for another reason.
+
+    Raises:
+        UsageError: The hub does not allow the name.
+        UpstreamError: The hub cannot be reached or rejects the upload.
+    """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return _upload(root, repo, private)
+        yield
     except HFValidationError as error:
-        raise UsageError(
-            f"--push-to-hub {repo}: {first_line(error)}", hint="give a name such as your-name/your-data"
-        ) from error
+        raise UsageError(f"--push-to-hub {repo}: {first_line(error)}", hint=f"give a name such as {example}") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
-        hint = "log in with `hf auth login` and a token with write access" if status in (401, 403) else _RETRY_HINT
+        hint = "log in with `hf auth login` and a token with write access" if status in (401, 403) else retry
         raise UpstreamError(f"the hub rejected {repo}: {first_line(error)}", hint=hint) from error
     except Exception as error:
         if not (is_network_error(error) or isinstance(error, RuntimeError)):  # RuntimeError: a closed client
             raise
-        raise UpstreamError(f"cannot reach the hub to upload {repo}: {first_line(error)}", hint=_RETRY_HINT) from error
+        raise UpstreamError(f"cannot reach the hub to upload {repo}: {first_line(error)}", hint=retry) from error
 
 
 def _upload(root: Path, repo: str, private: bool) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sca.errors import ConfigError
+from sca.textutil import did_you_mean
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -68,9 +69,15 @@ def chosen_parts(method: str, targets: str) -> tuple[str, ...]:
         targets: `train.targets`: `auto`, or names with commas between them.
 
     Raises:
-        ConfigError: LoRA cannot adapt a part.
+        ConfigError: A part does not exist, or LoRA cannot adapt it.
     """
     names = _DEFAULT[method] if targets == "auto" else tuple(dict.fromkeys(targets.split(",")))
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise ConfigError(
+            f"train.targets has {unknown[0]}, which is not a part of a thinker",
+            hint=f"{did_you_mean(unknown[0], PARTS)}parts: {', '.join(PARTS)}; or auto",
+        )
     if method == "lora" and "norms" in names:
         raise ConfigError(
             "train.targets has norms, which a LoRA adapter cannot change",

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback  # noqa: TID253 - the Trainer requires its base class
 from typing_extensions import override
 
-from sca.config.trained_format import TrainedFormat, write_format
 from sca.data.runs.files import write_json
 from sca.errors import writing
 from sca.files.atomic import link_or_copy, sync_folder
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
 __all__ = [
-    "CONFIG_FILE",
     "LAST",
     "Checkpoint",
     "CheckpointKeeper",
@@ -38,7 +36,6 @@ __all__ = [
 
 LAST = "last"
 COMPLETE = "complete.json"
-CONFIG_FILE = "train.toml"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _OF_TRAINER = re.compile(r"(optimizer|scheduler|rng_state|scaler|trainer_state|training_args|complete).*")
 """Files that only a run that continues needs."""
@@ -111,18 +108,14 @@ def _of_trainer(folder: str, names: list[str]) -> set[str]:
 class CheckpointKeeper(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
     """Completes each checkpoint of the Trainer, links it as `last`, and removes those that are too old."""
 
-    def __init__(
-        self, trained: TrainedFormat, toml: str, keep: int, more: Callable[[Path], None] | None = None
-    ) -> None:
+    def __init__(self, add_files: Callable[[Path, int], None], keep: int) -> None:
         """Create the callback.
 
         Args:
-            trained: The content of `duplex.json`.
-            toml: The content of `train.toml`.
+            add_files: Writes what belongs beside the weights after a number of steps: `duplex.json` and others.
             keep: Number of checkpoints that are kept.
-            more: Adds further files to a checkpoint.
         """
-        self._trained, self._toml, self._keep, self._more = trained, toml, keep, more
+        self._add_files, self._keep = add_files, keep
 
     @override
     def on_save(
@@ -135,10 +128,7 @@ class CheckpointKeeper(TrainerCallback):  # type: ignore[misc]  # transformers h
     def complete(self, saved: Checkpoint) -> None:
         """Write what belongs to a checkpoint beside the files of the Trainer, and then its last file."""
         output = saved.folder.parent
-        write_format(saved.folder, self._trained)
-        (saved.folder / CONFIG_FILE).write_text(self._toml, encoding="utf-8")
-        if self._more is not None:
-            self._more(saved.folder)
+        self._add_files(saved.folder, saved.step)
         sizes = {}
         for path in sorted(one for one in saved.folder.rglob("*") if one.is_file() and one.name != COMPLETE):
             with path.open("rb") as written:

@@ -61,6 +61,7 @@ def open_inputs(data: str | Path, settings: Settings) -> RunInputs:
     """
     check_installed("torch", "transformers", "accelerate", "peft")
     from sca.train.model.load import model_config
+    from sca.train.model.parts import chosen_parts
 
     rows = open_data(data, settings)
     qwen = rows.settings.qwen
@@ -68,4 +69,6 @@ def open_inputs(data: str | Path, settings: Settings) -> RunInputs:
     tokenizer = load_tokenizer(qwen.model_id, revision=qwen.model_revision)
     config = model_config(qwen)
     check_model(data, rows, tokenizer, config)
+    train = rows.settings.train
+    chosen_parts(train.method, train.targets)
     return RunInputs(rows, tokenizer, config)

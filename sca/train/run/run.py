@@ -137,6 +137,7 @@ def _run(
         stop.end(f"checkpoint-{state.global_step} is saved, and the same command with --resume continues from there")
     return TrainSummary(
         output=output,
+        method=inputs.settings.train.method,
         steps=state.global_step,
         made=state.global_step - (resumed_from or 0),
         epochs=float(state.epoch or 0),

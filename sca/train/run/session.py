@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.config.trained_format import write_format
 from sca.data.duplex.load.dataset import DuplexDataset
 from sca.textutil import counted
-from sca.train.run.checkpoints import CONFIG_FILE, CheckpointKeeper
+from sca.train.run.checkpoints import CheckpointKeeper
+from sca.train.run.hub import CARD, model_card
 from sca.train.run.inputs import RunInputs
 from sca.train.run.log import LogWriter
 from sca.train.run.record import run_toml
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from sca.train.run.trainer import ThinkerTrainer
 
 __all__ = ["evaluation_rows", "make_trainer", "trainable_note"]
+
+CONFIG_FILE = "train.toml"
 
 
 def evaluation_rows(inputs: RunInputs, listener: TrainListener | None) -> DuplexDataset | None:
@@ -68,7 +73,7 @@ def make_trainer(
     from sca.train.objective.loss import DuplexLoss, kind_weights
     from sca.train.run.trainer import RowIds, ThinkerTrainer
 
-    settings, rows, output = inputs.settings, inputs.rows, Path(arguments.output_dir)
+    settings, rows = inputs.settings, inputs.rows
     logits_at_labels(trained.thinker)
     trainer = ThinkerTrainer(
         trained,
@@ -79,17 +84,28 @@ def make_trainer(
         data_collator=RowIds(inputs.collate),
     )
     trainer.remove_callback(PrinterCallback)  # prints Python dicts on stdout
-    toml = run_toml(settings, rows.format)
     held_out = evaluation_rows(inputs, listener if arguments.process_index == 0 else None)
+    add_files = partial(_add_files, inputs, run_toml(settings, rows.format))
     if held_out is not None:
-        trainer.add_callback(_evaluation(inputs, trained, held_out, trainer, output, toml))
-    for callback in (log, StopAfterStep(stop), CheckpointKeeper(rows.format, toml, settings.train.keep)):
+        trainer.add_callback(_evaluation(inputs, trained, held_out, trainer, add_files))
+    for callback in (log, StopAfterStep(stop), CheckpointKeeper(add_files, settings.train.keep)):
         trainer.add_callback(callback)
     return trainer
 
 
+def _add_files(inputs: RunInputs, toml: str, folder: Path, step: int) -> None:
+    """Write what belongs beside weights: the format of the rows, the settings, and the card."""
+    write_format(folder, inputs.rows.format)
+    (folder / CONFIG_FILE).write_text(toml, encoding="utf-8")
+    (folder / CARD).write_text(model_card(inputs.settings, inputs.rows.train, step), encoding="utf-8")
+
+
 def _evaluation(
-    inputs: RunInputs, trained: TrainedModel, held_out: DuplexDataset, trainer: ThinkerTrainer, output: Path, toml: str
+    inputs: RunInputs,
+    trained: TrainedModel,
+    held_out: DuplexDataset,
+    trainer: ThinkerTrainer,
+    add_files: Callable[[Path, int], None],
 ) -> object:
     """Return the callback that evaluates, logs the metrics, and keeps the best weights."""
     from sca.train.evaluation.callback import EvaluationCallback
@@ -98,9 +114,9 @@ def _evaluation(
     def save(folder: Path) -> None:
         trainer.save_model(str(folder))
         if trainer.args.should_save:
-            write_format(folder, inputs.rows.format)
-            (folder / CONFIG_FILE).write_text(toml, encoding="utf-8")
+            add_files(folder, trainer.state.global_step)
 
+    output = Path(trainer.args.output_dir)
     evaluator = Evaluator(trained, held_out, inputs.collate, inputs.settings, output)
     callback = EvaluationCallback(evaluator, inputs.settings.train, output, save)
     callback.log_metrics = trainer.log

@@ -1,7 +1,7 @@
 """What a training run did, and what it reports meanwhile."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +32,7 @@ class TrainSummary:
 
     Attributes:
         output: The output folder.
+        method: `lora` or `full`.
         steps: Optimiser steps of the whole run.
         made: Optimiser steps of this run; fewer if it continued an earlier one.
         epochs: Passes over the training rows.
@@ -43,10 +44,10 @@ class TrainSummary:
         last: The folder of the last checkpoint, which the live engine loads.
         resumed_from: The step that the run continued from; None if it began.
         best: The folder of the best checkpoint by the evaluation; None without one.
-        notes: Further lines, such as those of evaluations.
     """
 
     output: Path
+    method: str
     steps: int
     made: int
     epochs: float
@@ -58,4 +59,3 @@ class TrainSummary:
     last: Path
     resumed_from: int | None = None
     best: Path | None = None
-    notes: tuple[str, ...] = field(default=())

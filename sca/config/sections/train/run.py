@@ -17,9 +17,7 @@ class RunFields(Section):
     )
     targets: Annotated[str, Flag("--targets", "PARTS")] = Field(
         "auto",
-        pattern=r"^(auto|{part}(,{part})*)$".format(
-            part="(attention|experts|router|norms|lm_head|embeddings|audio_tower)"
-        ),
+        pattern=r"^[a-z_]+(,[a-z_]+)*$",
         description="Parts of the thinker that are trained, with commas between them: attention, experts, router, norms, lm_head, "
         "embeddings, audio_tower. auto: attention with lora; attention,experts,norms,lm_head with full.",
     )
