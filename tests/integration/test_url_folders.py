@@ -11,6 +11,7 @@ import pytest
 import s3fs
 import soundfile as sf
 
+from sca import load
 from sca.data.media.find_audio import SOUND
 from sca.errors import InputError, OutputError
 from sca.urls import requests
@@ -19,9 +20,11 @@ from sca.urls.hollow import is_hollow
 from sca.urls.lock import SHARD, UrlLock
 from sca.urls.mirror import UrlCache, mirror
 from sca.urls.store import Store
+from tests.helpers import corpus
 from tests.helpers.command import sca
 from tests.helpers.cutting_proxy import cutting_proxy
 from tests.helpers.s3_server import s3_server
+from tests.helpers.tiny_whisper import scripted_whisper
 
 RATE = 16_000
 
@@ -241,3 +244,55 @@ def test_a_file_url_is_a_path(tmp_path):
     assert len(list((tmp_path / "out").rglob("*.flac"))) == 3
     elsewhere = sca("status", "file://server/share")
     assert elsewhere.returncode == 2
+
+
+def rows_of(folder):
+    """Return the files of a data set that have its rows and its audio, with their content."""
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.arrow")}
+    return {name: content for name, content in found.items() if not name.startswith(".sca")}
+
+
+def test_a_data_set_is_built_verified_and_exported(s3, tmp_path, monkeypatch):
+    talk = corpus.short_demo(tmp_path / "talk", 12.0)
+    upload(s3, talk, "corpus")
+    s3.mkdir("data")
+    assert sca("build-duplex", talk, "-o", tmp_path / "local").returncode == 0
+    for number in range(1, 3):
+        monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / f"machine{number}"))
+        words = ("build-duplex", "s3://corpus", "-o", "s3://data/rows", "--shard", f"{number}/2", "--json")
+        assert sca(*words).returncode == 0
+    joined = sca("build-duplex", "s3://corpus", "-o", "s3://data/rows", "--json")
+    assert json.loads(joined.stdout)["output"] == "s3://data/rows", joined.stderr
+
+    monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / "reader"))
+    assert rows_of(mirror("s3://data/rows", UrlCache(tmp_path / "reader", 10**9, SOUND))) == rows_of(tmp_path / "local")
+    verified = sca("verify", "s3://data/rows", "--source", "s3://corpus", "--json")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    exported = sca("export", "s3://data/rows", "--to", "parquet", "-o", "s3://data/parquet")
+    assert exported.returncode == 0, exported.stderr
+    assert sca("inspect", "s3://data/parquet", "--html", "s3://data/page.html", "-q").returncode == 0
+    assert b"<html" in s3.cat_file("data/page.html")[:200]
+    assert len(load("s3://data/parquet")) == len(load(tmp_path / "local"))
+    refused = sca("build-duplex", "s3://corpus", "-o", "s3://data/parquet")
+    assert (refused.returncode, "those of sca export" in refused.stderr) == (5, True)
+    stages = json.loads(sca("status", "s3://data", "--json").stdout)["stages"]
+    assert [(stage["stage"], stage["path"]) for stage in stages] == [
+        ("build-duplex", "s3://data/rows"),
+        ("export", "s3://data/parquet"),
+    ]
+
+
+def test_a_recording_is_transcribed_to_a_file_in_a_bucket(s3, tmp_path, monkeypatch):
+    recordings, whisper = write_recordings(tmp_path / "talks", 2), scripted_whisper(tmp_path)
+    upload(s3, recordings, "spoken")
+    s3.pipe("spoken-lines/others/unrelated.txt", b"not read")
+    words = ["transcribe", "s3://spoken", "-o", "s3://spoken-lines/all.jsonl", "--model", whisper, "--no-vad"]
+    done = sca(*words, "--output-format", "srt", "--json")
+    assert done.returncode == 0, done.stderr
+    found = contents(s3, "s3://spoken-lines")
+    assert found.keys() >= {"all.jsonl", "all.ledger.jsonl", "0.srt", "1.srt", "others/unrelated.txt"}
+    assert not list((tmp_path / "cache").rglob("unrelated.txt"))
+    monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / "other_machine"))
+    again = sca(*words, "--output-format", "srt", "--json")
+    assert (json.loads(again.stdout)["made"], json.loads(again.stdout)["already"]) == (0, 2)
+    assert whole_recordings(tmp_path / "other_machine") == []

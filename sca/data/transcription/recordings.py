@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from sca.data.media.transcode_plan import INPUTS, walk
 from sca.errors import InputError
 from sca.textutil import one_line
+from sca.urls.cache import address_of
 
 __all__ = ["FoundFile", "KnownLine", "Recording", "find_recordings", "name_recordings"]
 
@@ -25,7 +26,7 @@ class FoundFile:
         path: The file.
         source: Its path within the input, by which later steps find it.
         parent: The name of the folder that `source` begins in.
-        origin: A hash of the place of the file on this machine.
+        origin: A hash of the place of the file on this machine, or of its URL.
     """
 
     path: Path
@@ -95,7 +96,7 @@ def find_recordings(sources: Sequence[Path]) -> list[FoundFile]:
         for path in paths:
             within = one_line(path.relative_to(root).as_posix())
             place = path.resolve()
-            origin = sha256(str(place).encode(errors="surrogateescape")).hexdigest()[:16]
+            origin = sha256(address_of(path).encode(errors="surrogateescape")).hexdigest()[:16]
             found.setdefault(place, FoundFile(path, within, parent, origin))
     if not found:
         raise InputError(f"no sound or video file found in {', '.join(map(str, sources))}")
