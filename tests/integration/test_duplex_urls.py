@@ -12,6 +12,7 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+import soundfile as sf
 from huggingface_hub import DatasetCard
 from torch.utils.data import DataLoader
 
@@ -28,6 +29,7 @@ from sca.errors import InputError, UpstreamError
 from sca.tokenizer import load_tokenizer
 from sca.urls import requests
 from tests.helpers import corpus
+from tests.helpers.command import sca as command
 from tests.helpers.cutting_proxy import cutting_proxy
 from tests.helpers.duplex_sources import FORMATS, assert_equal, build_sources
 from tests.helpers.fake_hub import fake_hub
@@ -360,3 +362,15 @@ def test_the_push_of_a_build_can_fail_alone(tmp_path):
     assert hub.files == {
         name: content for name, content in hub_files(tmp_path / "data").items() if name != "ledger.jsonl"
     }
+
+
+def test_the_hub_is_a_folder_to_write_to(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCA_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "talks").mkdir()
+    sf.write(tmp_path / "talks" / "a.flac", corpus.tone(1.0), corpus.RATE)
+    done = command("transcode", tmp_path / "talks", "hf://datasets/me/data/clean", "flac")
+    assert done.returncode == 0, done.stderr
+    assert hub.files.keys() == {"clean/a.flac", "clean/ledger.jsonl", "clean/.sca-url.json"}
+    again = command("transcode", "hf://datasets/me/data/clean", tmp_path / "out", "flac")
+    assert again.returncode == 0, again.stderr
+    assert "1 file made" in again.stdout

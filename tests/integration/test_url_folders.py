@@ -270,7 +270,7 @@ def test_a_data_set_is_built_verified_and_exported(s3, tmp_path, monkeypatch):
     assert verified.returncode == 0, verified.stdout + verified.stderr
     exported = sca("export", "s3://data/rows", "--to", "parquet", "-o", "s3://data/parquet")
     assert exported.returncode == 0, exported.stderr
-    assert sca("inspect", "s3://data/parquet", "--html", "s3://data/page.html", "-q").returncode == 0
+    assert sca("inspect", "s3://data/rows", "--html", "s3://data/page.html", "-q").returncode == 0
     assert b"<html" in s3.cat_file("data/page.html")[:200]
     assert len(load("s3://data/parquet")) == len(load(tmp_path / "local"))
     refused = sca("build-duplex", "s3://corpus", "-o", "s3://data/parquet")
@@ -285,6 +285,7 @@ def test_a_data_set_is_built_verified_and_exported(s3, tmp_path, monkeypatch):
 def test_a_recording_is_transcribed_to_a_file_in_a_bucket(s3, tmp_path, monkeypatch):
     recordings, whisper = write_recordings(tmp_path / "talks", 2), scripted_whisper(tmp_path)
     upload(s3, recordings, "spoken")
+    s3.mkdir("spoken-lines")
     s3.pipe("spoken-lines/others/unrelated.txt", b"not read")
     words = ["transcribe", "s3://spoken", "-o", "s3://spoken-lines/all.jsonl", "--model", whisper, "--no-vad"]
     done = sca(*words, "--output-format", "srt", "--json")
