@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from sca.urls.cache import Place
 from sca.urls.hollow import make_hollow, make_whole, stamp_of
 from sca.urls.manifest import Listed, trusted
 from sca.urls.store import Entry, Store
+from sca.urls.threads import in_threads
 
 __all__ = ["Copied", "Record", "UrlCache", "held_for_writing", "mirror", "pull"]
 
@@ -158,9 +158,8 @@ def pull(
             record.files[name] = Copied(entry.identity, entry.size, stamp)
         else:
             small.append((name, path, stamp))
-    with ThreadPoolExecutor(_THREADS) as threads:
-        for name, stamp in threads.map(lambda file: _copy(store, *file), small):
-            record.files[name] = Copied(entries[name].identity, entries[name].size, stamp)
+    for name, stamp in in_threads(lambda file: _copy(store, *file), small, _THREADS):
+        record.files[name] = Copied(entries[name].identity, entries[name].size, stamp)
     for name in record.files.keys() - entries.keys():
         path = place.root / name
         if _is_intact(path, record.files.pop(name)):

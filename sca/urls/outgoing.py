@@ -15,7 +15,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import file_digest
 from pathlib import Path
@@ -28,6 +27,7 @@ from sca.urls.lock import LOCK_EXPIRES_S, UrlLock
 from sca.urls.manifest import OWN_FILES, Listed, Manifest, manifest_name, read_manifest, trusted
 from sca.urls.mirror import Copied, Record, UrlCache, held_for_writing, pull
 from sca.urls.store import Entry, Store
+from sca.urls.threads import in_threads
 
 __all__ = ["is_final", "published"]
 
@@ -274,8 +274,7 @@ class _Uploader:
         """Upload files, and then the list with them."""
         if not files:
             return
-        with ThreadPoolExecutor(_THREADS) as threads:
-            sent = list(threads.map(self._send_one, files))
+        sent = in_threads(self._send_one, files, _THREADS)
         is_new = any(self._manifest.files.get(name) != listed for name, listed, _ in sent)
         for name, listed, copied in sent:
             self._manifest.files[name], self._record.files[name] = listed, copied
