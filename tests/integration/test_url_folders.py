@@ -180,8 +180,9 @@ def test_a_killed_upload_leaves_nothing_that_counts(s3, tmp_path, monkeypatch, s
     assert "took over the lock" in done.stderr
     assert sca("transcode", recordings, tmp_path / "local", "flac").returncode == 0
     found = contents(s3, f"s3://{bucket}/out")
-    local = {path.relative_to(tmp_path / "local").as_posix(): path for path in (tmp_path / "local").rglob("*.*")}
-    assert found.keys() - {".sca-url.json"} == local.keys() - {".lock"}
+    files = [path for path in (tmp_path / "local").rglob("*") if path.is_file() and not path.name.startswith(".")]
+    local = {path.relative_to(tmp_path / "local").as_posix(): path for path in files}
+    assert found.keys() - {".sca-url.json"} == local.keys()
     assert all(found[name] == path.read_bytes() for name, path in local.items() if name.endswith((".flac", ".jsonl")))
 
 
