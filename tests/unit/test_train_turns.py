@@ -6,7 +6,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sca.infer.eval.turn_metrics import TurnMetrics
 from sca.train.evaluation.alarms import alarm_of, alarm_text, same_alarms
 from sca.train.evaluation.best import replace_best
 from sca.train.evaluation.evaluate import headline, spread
@@ -16,6 +15,7 @@ from sca.train.evaluation.runs import Run, matched_onsets, runs_of
 from sca.train.evaluation.turns import measure_turns, turn_metrics
 
 CHUNK = 5120
+ITEMS = ("turns", "pauses", "backchannels", "own_turns", "own_backchannels")
 
 
 def speaking(text):
@@ -27,8 +27,7 @@ def measured(said, wanted, user="", backchannels=(), tolerance=1):
     known = np.ones(len(wanted), bool)
     heard = [(run.first * CHUNK, run.end * CHUNK) for run in runs_of(speaking(user))]
     found = measure_turns(speaking(said), speaking(wanted), known, backchannels, heard, CHUNK, tolerance)
-    names = ("turns", "pauses", "backchannels", "own_turns", "own_backchannels")
-    return turn_metrics(found.counts, {name: getattr(found, name) for name in names})
+    return turn_metrics(found.counts, {name: getattr(found, name) for name in ITEMS})
 
 
 @pytest.mark.parametrize(
@@ -93,9 +92,12 @@ def test_chunks_with_unknown_words_do_not_count():
     assert (found.counts["silent_kept"], found.counts["silent_chunks"]) == (4, 4)
 
 
+def test_chunks_with_the_row_s_tokens_are_counted():
+    assert turn_metrics(Counter(chunks=4, same_chunks=3), {name: [] for name in ITEMS})["same_chunks"] == 0.75
+
+
 def test_rates_without_a_case_are_left_out():
-    names = ("turns", "pauses", "backchannels", "own_turns", "own_backchannels")
-    assert turn_metrics(Counter(), {name: list[TurnMetrics]() for name in names}) == {}
+    assert turn_metrics(Counter(), {name: [] for name in ITEMS}) == {}
 
 
 @pytest.mark.parametrize(

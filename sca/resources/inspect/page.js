@@ -4,6 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const { byId, make, bytes, showView } = scaView;
 
+  byId("numbers").hidden = !data.tiles.length && !data.plots.length;
   for (const [name, value] of data.tiles) byId("tiles").append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
   drawTables(data.tables || []);
   if (byId("browse")) {

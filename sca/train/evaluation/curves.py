@@ -9,8 +9,8 @@ __all__ = ["Curve", "curves_svg"]
 Curve = Sequence[tuple[float, float]]
 """Points (step, value) in the order of steps."""
 
-_WIDTH, _HEIGHT = 560, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 150, 34, 40  # margins; the names of the curves are on the right
+_WIDTH, _HEIGHT = 600, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 190, 34, 40  # margins; the names of the curves are on the right
 _COLOURS = ("#1f6f8b", "#c1442e", "#4f8f3a", "#8a5fb0", "#b07d1e", "#5b6770", "#c2568f", "#2a9d8f")
 _MOST_POINTS = 400
 _TICKS = 4
@@ -90,4 +90,4 @@ def _text(
     svg: ET.Element, x: float, y: float, text: str, *, size: int, anchor: str = "start", colour: str | None = None
 ) -> None:
     given = {"x": f"{x:.1f}", "y": f"{y:.1f}", "font-size": str(size), "text-anchor": anchor}
-    ET.SubElement(svg, "text", given | ({"fill": colour} if colour else {})).text = text
+    ET.SubElement(svg, "text", given | ({"style": f"fill:{colour}"} if colour else {})).text = text

@@ -219,15 +219,18 @@ class Evaluator:
     def _measure(self, index: int, row: DuplexRow, said: Sequence[tuple[int, ...]]) -> RowTurns:
         if index not in self._heard:
             self._heard[index] = heard_speech(shared_vad(), row.heard)
-        return measure_turns(
+        own = answers_of(row)
+        found = measure_turns(
             talks_in(said, self._quiet),
-            talks_in(answers_of(row), self._quiet),
+            talks_in(own, self._quiet),
             labelled_chunks(row),
             [one["first_chunk"] for one in row.segments if one["kind"] == "backchannel"],
             self._heard[index],
             self._settings.grid.heard_samples,
             self._settings.train.eval_tolerance_chunks,
         )
+        found.counts.update(same_chunks=sum(one == other for one, other in zip(said, own, strict=True)))
+        return found
 
 
 def spread(count: int, most: int) -> list[int]:

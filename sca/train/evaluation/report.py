@@ -24,6 +24,8 @@ _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:light-dark(#fff,#161616);max-width:76rem;margin:2rem auto;
 padding:0 1rem}
 .curves{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,30rem),1fr));gap:1rem}
+figure{margin:0}
+svg{width:100%}
 svg text{font-family:inherit;fill:var(--ink)}
 svg .grid{stroke:var(--line)}
 .scroll{overflow-x:auto}

@@ -198,6 +198,7 @@ def turn_metrics(counts: Counter[str], items: dict[str, list[TurnMetrics]]) -> d
         "silence_kept": ratio(counts["silent_kept"], counts["silent_chunks"]),
         "text_kept": ratio(counts["text_said"], counts["text_chunks"]),
         "talk_ratio": ratio(counts["talk_chunks"], counts["text_chunks"]),
+        "same_chunks": ratio(counts["same_chunks"], counts["chunks"]),
         "backchannels_per_s": short["backchannels_per_s"],
         "backchannel_recall": ratio(counts["backchannels_matched"], counts["backchannels_wanted"]),
         "rows_take_over": own_turns["take_over_rate"],
