@@ -208,3 +208,176 @@ def in_a_cluster(check: Callable[[Callable[[], None], str], list[str]]) -> list[
         return check(lose_a_node, cluster.address)
     finally:
         cluster.shutdown()
+
+
+def kill_nodes(folder: Path, items: int, seconds: float, times: int, draw: random.Random) -> dict[str, object]:
+    """Kill a node of a Ray cluster of two in each of several runs."""
+
+    def check(lose_a_node: Callable[[], None], address: str) -> list[str]:
+        bench, wrong = Bench(folder, items, seconds, address), []
+        for time_ in range(times):
+            out = folder / f"node{time_}"
+            process = bench.start(out, "ray")
+            if _wait_for(process, out, draw.randrange(1, items - 4)):
+                lose_a_node()
+            stdout, stderr = process.communicate(timeout=300)
+            if process.returncode or stdout.split() != [str(items), "0", "0"]:
+                wrong.append(f"run {time_}: exit code {process.returncode}, counted {stdout.split()}: {stderr[-300:]}")
+            wrong += [f"run {time_}: {name} differs" for name in bench.differences(out)]
+            shutil.rmtree(out, ignore_errors=True)
+        return wrong
+
+    return {"case": "node", "runs": times, "wrong": in_a_cluster(check)}
+
+
+def kill_processes(bench: Bench, what: str, kind: str, times: int, draw: random.Random) -> dict[str, object]:
+    """Kill a worker, or the main process, in each of several runs."""
+    wrong = []
+    for time_ in range(times):
+        out = bench.folder / f"{what}{time_}"
+        try:
+            problems = (kill_worker if what == "worker" else kill_main)(bench, out, kind, draw)
+        except (psutil.NoSuchProcess, subprocess.TimeoutExpired) as error:
+            problems = [repr(error)]
+        problems += [f"{name} differs" for name in bench.differences(out)]
+        wrong += [f"run {time_}: {problem}" for problem in problems]
+        shutil.rmtree(out, ignore_errors=True)
+    return {"case": what, "executor": kind, "runs": times, "wrong": wrong}
+
+
+def tiny(bench: Bench, _: random.Random) -> dict[str, object]:
+    """Do 10 000 items that take no time."""
+    bench.items = 10_000
+    begin = time.monotonic()
+    process = bench.start(bench.folder / "tiny", "threads", seconds=0.0)
+    stdout, stderr = process.communicate()
+    wrong = [] if stdout.split() == ["10000", "0", "0"] else [stdout + stderr[-300:]]
+    wrong += [] if len(list((bench.folder / "tiny").glob("i*"))) == bench.items else ["outputs are missing"]
+    return {"case": "tiny", "items": bench.items, "seconds": round(time.monotonic() - begin, 1), "wrong": wrong}
+
+
+def long_one(bench: Bench, _: random.Random) -> dict[str, object]:
+    """Do one item that takes 60 times as long as each of the others; report how long workers wait at the end."""
+    log = bench.folder / "long.log"
+    process = bench.start(bench.folder / "long", log=str(log), long=180)
+    _, stderr = process.communicate()
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        pid, begin, end = line.split()
+        spans.setdefault(pid, []).append((float(begin), float(end)))
+    begin = min(first for own in spans.values() for first, _ in own)
+    whole = max(last for own in spans.values() for _, last in own) - begin
+    idle = [1 - sum(last - first for first, last in own) / whole for own in spans.values()]
+    wrong = [f"a worker was idle for {share:.0%} of the run" for share in idle if share > 0.1]
+    return {
+        "case": "long",
+        "idle": [round(share, 3) for share in idle],
+        "wrong": wrong + ([stderr] if process.returncode else []),
+    }
+
+
+def starved(bench: Bench, _: random.Random) -> dict[str, object]:
+    """Stop all processes of a run for nine tenths of the time."""
+    out = bench.folder / "starved"
+    process = bench.start(out, seconds=0.001)
+    while process.poll() is None:
+        for number, seconds in ((signal.SIGSTOP, 0.09), (signal.SIGCONT, 0.01)):
+            try:
+                for one in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
+                    one.send_signal(number)
+            except psutil.Error:
+                continue
+            time.sleep(seconds)
+    return {"case": "starved", "wrong": bench.differences(out)}
+
+
+def clock(bench: Bench, _: random.Random) -> dict[str, object]:
+    """Run with a clock that jumps a day forward and back at every reading."""
+    jump = "import time, itertools\nreal, turn = time.time, itertools.count()\n"
+    jump += "time.time = lambda: real() + (86400 if next(turn) % 2 else -86400)\n"
+    (bench.folder / "sitecustomize.py").write_text(jump, encoding="utf-8")
+    out = bench.folder / "clock"
+    bench.start(out).communicate()
+    (bench.folder / "sitecustomize.py").unlink()
+    return {"case": "clock", "wrong": bench.differences(out)}
+
+
+def denied(bench: Bench, _: random.Random) -> dict[str, object]:
+    """Write to a place that refuses, a folder in the place of an output; then continue when it accepts."""
+    out = bench.folder / "denied"
+    (out / "i00007").mkdir(parents=True)
+    process = bench.start(out)
+    process.communicate()
+    wrong = ["the run that was refused ended well"] if process.returncode == 0 else []
+    (out / "i00007").rmdir()
+    bench.start(out).communicate()
+    return {"case": "denied", "wrong": wrong + bench.differences(out)}
+
+
+def interrupt(
+    bench: Bench, draw: random.Random, kinds: tuple[str, ...] = ("local", "threads", "ray")
+) -> dict[str, object]:
+    """Interrupt a run once, and in another run twice; it must end within 5 s, without processes, and continue."""
+    wrong, ends_s = [], {}
+    for kind in kinds:
+        for presses in (1, 2):
+            out = bench.folder / f"interrupt-{kind}-{presses}"
+            process = bench.start(out, kind)
+            _wait_for(process, out, draw.randrange(1, max(2, bench.items // 3)))
+            children = psutil.Process(process.pid).children(recursive=True)
+            begin = time.monotonic()
+            for _ in range(presses):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.1)
+            process.communicate()
+            ends_s[f"{kind} {presses}"] = round(time.monotonic() - begin, 2)
+            _, alive = psutil.wait_procs(children, timeout=5)
+            if presses == 1 and process.returncode != 130:
+                wrong.append(f"{kind}: exit code {process.returncode}")
+            if alive:
+                wrong.append(f"{kind}, {presses} times: {len(alive)} processes are left")
+            bench.start(out).communicate()
+            wrong += [f"{kind}, {presses} times: {name} differs" for name in bench.differences(out)]
+    return {"case": "interrupt", "ends_s": ends_s, "wrong": wrong}
+
+
+CASES = {
+    "tiny": tiny,
+    "long": long_one,
+    "starved": starved,
+    "clock": clock,
+    "denied": denied,
+    "interrupt": interrupt,
+}
+
+
+def main() -> int:
+    """Run what the command line names, and print the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kill", nargs="*", choices=["worker", "main", "node"], default=[])
+    parser.add_argument("--case", nargs="*", choices=list(CASES), default=[])
+    parser.add_argument("--executor", choices=["local", "ray"], default="local", help="of the runs of --kill")
+    parser.add_argument("--items", type=int, default=200)
+    parser.add_argument("--times", type=int, default=20, help="runs of each kind of --kill")
+    parser.add_argument("--seconds", type=float, default=0.01, help="seconds of each of the 3 pieces of an item")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    draw = random.Random(given.seed)
+    results = []
+    for what in (*given.kill, *given.case):
+        with tempfile.TemporaryDirectory(prefix="sca-chaos-") as folder:
+            if what == "node":
+                result = kill_nodes(Path(folder), given.items, given.seconds, given.times, draw)
+            elif what in CASES:
+                result = CASES[what](Bench(Path(folder), given.items, given.seconds), draw)
+            else:
+                bench = Bench(Path(folder), given.items, given.seconds)
+                result = kill_processes(bench, what, given.executor, given.times, draw)
+        results.append(result)
+        print(result, flush=True)
+    print(json.dumps({"items": given.items, "seed": given.seed, "results": results}))
+    return 7 if any(result["wrong"] for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,7 +13,7 @@ from sca.cores import usable_cores
 from sca.errors import MissingToolError, UpstreamError
 from sca.textutil import first_line
 
-__all__ = ["Cluster", "connect"]
+__all__ = ["Cluster", "connect", "set_switches"]
 
 _SWITCHES = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, workers would build the environment anew and hang
@@ -44,13 +44,21 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster. A Ray that this process started ends, also what is left of a failed start."""
         ours = [] if self.folder is None else _processes(self.folder)
-        with suppress(Exception):
-            self.ray.shutdown()
-        for process in ours:
+        try:
             with suppress(Exception):
-                process.kill()
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+                self.ray.shutdown()
+        finally:  # also after a second interrupt
+            for process in ours:
+                with suppress(Exception):
+                    process.kill()
+            if self.folder is not None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def set_switches() -> None:
+    """Set what Ray reads from the environment before it is imported."""
+    for name, value in _SWITCHES.items():
+        os.environ.setdefault(name, value)
 
 
 def connect(address: str | None, workers: int) -> Cluster:
@@ -64,8 +72,7 @@ def connect(address: str | None, workers: int) -> Cluster:
         MissingToolError: Ray is not installed.
         UpstreamError: The cluster cannot be reached, or Ray cannot be started.
     """
-    for name, value in _SWITCHES.items():
-        os.environ.setdefault(name, value)
+    set_switches()
     try:
         import ray
     except ImportError as error:
