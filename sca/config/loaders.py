@@ -182,15 +182,14 @@ def from_environment(
     given: dict[str, Given] = {}
     problems: list[Problem] = []
     for variable in sorted(env):
-        if not variable.startswith(_PREFIX) or variable in reserved:
-            continue
-        if variable not in by_env:
+        if variable in by_env:  # also those of Slurm, without our prefix
+            if env[variable]:
+                given[by_env[variable]] = Given(env[variable], f"environment {variable}", is_text=True)
+        elif variable.startswith(_PREFIX) and variable not in reserved:
             if _is_meant(variable, [*by_env, *reserved], {key.section for key in keys.values()}):
                 problems.append(unknown("environment", variable, [*by_env, *reserved]))
             else:
                 _warn_of_foreign(variable)
-        elif env[variable]:
-            given[by_env[variable]] = Given(env[variable], f"environment {variable}", is_text=True)
     return given, problems
 
 

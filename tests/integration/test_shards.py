@@ -145,6 +145,13 @@ def test_slurm_runs_an_array_and_a_join(recordings, tmp_path, monkeypatch):
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
+def test_a_task_of_an_array_is_a_shard(recordings, tmp_path, monkeypatch):
+    for name, value in (("ID", "30"), ("MIN", "10"), ("STEP", "20"), ("COUNT", "2")):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    done = sca("transcode", recordings, tmp_path / "out", "wav", "--executor", "slurm", "--json")
+    assert json.loads(done.stdout)["shard"] == "2-of-2"
+
+
 def test_slurm_refuses_or_is_missing(recordings, tmp_path, monkeypatch):
     words = ("transcode", recordings, tmp_path / "out", "wav", "--executor", "slurm")
     monkeypatch.setenv("PATH", str(tmp_path))

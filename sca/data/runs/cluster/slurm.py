@@ -51,16 +51,18 @@ def submit(words: Sequence[str], shards: int, options: str) -> SlurmJobs:
     except ValueError as error:
         raise UsageError(f"--sbatch cannot be split into options: {error}") from error
     name = f"--job-name=sca-{words[3]}" if len(words) > 3 else "--job-name=sca"
-    array = _sbatch([program, "--parsable", name, f"--array=1-{shards}", *given, f"--wrap={shlex.join(words)}"])
+    # The shard is explicit, so that a task can never submit an array again.
+    task = _with(words, f'--shard "$SLURM_ARRAY_TASK_ID/{shards}"')
+    array = _sbatch([program, "--parsable", name, f"--array=1-{shards}", *given, f"--wrap={task}"])
     # `afterany`: what a task left undone, after a time limit for instance, is done by the job that joins.
-    after = [f"--dependency=afterany:{array}", *given, f"--wrap={shlex.join(_joining(words))}"]
+    after = [f"--dependency=afterany:{array}", *given, f"--wrap={_with(words, '--executor local')}"]
     return SlurmJobs(array, _sbatch([program, "--parsable", f"{name}-join", *after]))
 
 
-def _joining(words: Sequence[str]) -> list[str]:
-    """Return the command without shards: the last `--executor` counts."""
+def _with(words: Sequence[str], options: str) -> str:
+    """Return the text of a command with further options, which replace those before them."""
     end = words.index("--") if "--" in words else len(words)
-    return [*words[:end], "--executor", "local", *words[end:]]
+    return f"{shlex.join(words[:end])} {options} {shlex.join(words[end:])}".rstrip()
 
 
 def _sbatch(command: list[str]) -> str:

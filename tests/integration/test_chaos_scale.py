@@ -1,0 +1,37 @@
+"""The short form of `scripts/chaos_scale.py`: something is killed at a random moment, and nothing is lost or doubled."""
+
+import random
+
+import pytest
+
+from scripts import chaos_scale
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return chaos_scale.Bench(tmp_path, 12, 0.02)
+
+
+@pytest.mark.parametrize("what", ["worker", "main"])
+def test_a_process_is_killed(bench, what):
+    result = chaos_scale.kill_processes(bench, what, "local", 1, random.Random(1))
+    assert result["wrong"] == []
+
+
+def test_an_interrupt_rolls_back_and_a_second_ends(bench):
+    result = chaos_scale.interrupt(bench, random.Random(1), ("local", "threads"))
+    assert result["wrong"] == []
+
+
+def test_an_output_that_is_denied(bench):
+    assert chaos_scale.denied(bench, random.Random(1))["wrong"] == []
+
+
+def test_a_node_of_ray_is_killed(tmp_path):
+    assert chaos_scale.kill_nodes(tmp_path, 12, 0.05, 1, random.Random(1))["wrong"] == []
+
+
+def test_a_difference_is_found(bench):
+    (bench.whole / "i00003").write_bytes(b"other")
+    result = chaos_scale.kill_processes(bench, "main", "local", 1, random.Random(1))
+    assert result["wrong"] == ["run 0: i00003 differs"]
