@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 
 from sca.data.runs.files import atomic_write
-from sca.data.runs.incremental import IncrementalRun, Item
+from sca.data.runs.incremental import IncrementalRun, Item, longest_first
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.summary import Outcome
@@ -62,7 +62,7 @@ def main(out, items, seconds, executor, log="", long=0):
     with lock_dir(out):
         run = IncrementalRun(Ledger(out / "ledger.jsonl"), None, retry_failed=True)
         todo = run.plan(items, lambda item: (out / item.name).exists())
-        run.execute(todo, partial(work, out=str(out), seconds=float(seconds), log=log), record, executor=executor)
+        run.execute(longest_first(todo), partial(work, out=str(out), seconds=float(seconds), log=log), record, executor=executor)
         run.settle()
     print(run.summary.made, run.summary.already, len(run.summary.failed), flush=True)
     return run.summary
@@ -99,8 +99,9 @@ class Bench:
         (folder / "chaos_work.py").write_text(WORK, encoding="utf-8")
         (folder / "run.py").write_text(RUN, encoding="utf-8")
         self.whole = folder / "whole"
-        assert self.start(self.whole, seconds=0.0).wait() == 0
-        self.took_s = 0.0
+        done = self.start(self.whole, seconds=0.0)
+        done.communicate()
+        assert done.returncode == 0
 
     def start(
         self, out: Path, kind: str = "local", *, seconds: float | None = None, log: str = "", long: int = 0

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from sca.config import SynthConfig
 from sca.data.runs.executor import Executor
 from sca.data.runs.files import read_json, write_json
-from sca.data.runs.incremental import IncrementalRun, Item, failure
+from sca.data.runs.incremental import IncrementalRun, Item, failure, longest_first
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import SYNTH, hold
@@ -123,7 +123,7 @@ def synthesize(
         def make(first: int, count: int) -> None:
             items = [_item(root, first + at, scripts, settings, timing) for at in range(count)]
             todo = run.plan(items, lambda item: is_written(root, item.name, stereo=settings.stereo))
-            run.execute(todo, _work, _record, executor=executor)
+            run.execute(longest_first(todo), _work, _record, executor=executor)
 
         if hours is None:
             make(0, len(scripts) if conversations is None else conversations)

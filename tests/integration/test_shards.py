@@ -118,7 +118,7 @@ def test_refuses_what_is_no_shard(recordings, tmp_path, shard):
 
 def test_options_of_ray_need_ray(recordings, tmp_path):
     done = sca("transcode", recordings, tmp_path / "out", "wav", "--address", "127.0.0.1:1")
-    assert (done.returncode, "--address without --executor ray" in done.stderr) == (3, True)
+    assert (done.returncode, "--address was given without --executor ray" in done.stderr) == (2, True)
 
 
 def test_force_has_no_shards(recordings, tmp_path):

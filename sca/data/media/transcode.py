@@ -18,7 +18,7 @@ from sca.data.media.transcode_plan import SourceFile, clashes, find_sources
 from sca.data.media.transcoder import TranscodeJob, Transcoder
 from sca.data.runs.beside import ledger_beside
 from sca.data.runs.executor import Executor, guarded
-from sca.data.runs.incremental import IncrementalRun, Item, with_traceback
+from sca.data.runs.incremental import IncrementalRun, Item, longest_first, with_traceback
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.local import STOP_S, ThreadExecutor
 from sca.data.runs.progress import ItemProgress, ProgressListener
@@ -148,7 +148,7 @@ def _plan(
             run.count(result)
         elif not run.leave_old_failure(source.item):
             todo.append(Item(source.item, result, audio_s=result.expected_s or 0.0))
-    return sorted(todo, key=lambda item: -item.audio_s)
+    return longest_first(todo)
 
 
 def _transcode_one(job: TranscodeJob, transcoder: Transcoder, listener: ProgressListener | None) -> Outcome:

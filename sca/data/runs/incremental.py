@@ -27,7 +27,16 @@ from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import DamageError, InputError, OutputError, ScaError
 from sca.textutil import one_line
 
-__all__ = ["NEEDED", "IncrementalRun", "Item", "damage_facts", "failure", "failure_reason", "with_traceback"]
+__all__ = [
+    "NEEDED",
+    "IncrementalRun",
+    "Item",
+    "damage_facts",
+    "failure",
+    "failure_reason",
+    "longest_first",
+    "with_traceback",
+]
 
 NEEDED = "needs_accept_damage_s"
 """What the ledger calls the limit that accepts a damaged recording."""
@@ -51,6 +60,11 @@ class Item(Generic[Job]):
     job: Job
     key: str = ""
     audio_s: float = 0.0
+
+
+def longest_first(items: Iterable[Item[Job]]) -> list[Item[Job]]:
+    """Return items sorted by their expected length, so that no worker waits long for another one at the end."""
+    return sorted(items, key=lambda item: -item.audio_s)
 
 
 def failure(item: Item[Job], error: ScaError) -> Outcome:
@@ -205,8 +219,7 @@ class IncrementalRun(Generic[Details]):
         The ledger entry has the traceback of an unexpected one.
 
         Args:
-            items: The items to do. A shard does its own of them. The longest are begun first, so that no worker waits long
-                at the end.
+            items: The items to do, in the order in which they are begun (`longest_first`). A shard does its own of them.
             work: Does one job. It runs where the executor runs it, see `Executor.run`.
             record: Makes a result durable, in this thread, before the ledger has the item; returns the outcome.
             executor: Where the work is done.
@@ -215,7 +228,7 @@ class IncrementalRun(Generic[Details]):
             show_progress: Whether the listener gets these items; not for a second stage of the run.
         """
         listener = self._listener if show_progress else NullProgress()
-        items = sorted(self.mine(items), key=lambda item: -item.audio_s)
+        items = self.mine(items)
         audio_s = sum(item.audio_s for item in items)
         listener.on_start(self.summary.total + len(items), len(items), audio_s)
         guarded_work = _GuardedModel(work) if needs_model(work) else partial(_work_on, work)

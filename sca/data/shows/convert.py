@@ -15,7 +15,7 @@ from sca.data.datasets.card import RecordingSource, read_source
 from sca.data.digests.file_facts import FileFacts
 from sca.data.media.find_audio import AudioFolder, info_files
 from sca.data.runs.executor import Executor, UnexpectedError, guarded
-from sca.data.runs.incremental import IncrementalRun, Item, damage_facts, with_traceback
+from sca.data.runs.incremental import IncrementalRun, Item, damage_facts, longest_first, with_traceback
 from sca.data.runs.ledger import Ledger, LedgerEntry
 from sca.data.runs.local import ProcessExecutor
 from sca.data.runs.owner import CONVERT, claim, hold
@@ -158,11 +158,11 @@ class _Conversion:
         self._rows: dict[str, list[ShowRow]] = {}
 
     def plan(self, timelines: _Timelines) -> list[Item[EncodeJob]]:
-        """Count what needs no encoding, and return the shows to encode."""
+        """Count what needs no encoding, and return the shows to encode, longest first."""
         self._run.summary.notes += timelines.notes
         for line in timelines.broken:
             self._run.count(_failed(f"line {line.number}", InputError(line.reason)))
-        return [item for show in timelines.shows if (item := self._plan_show(show)) is not None]
+        return longest_first(item for show in timelines.shows if (item := self._plan_show(show)) is not None)
 
     def _plan_show(self, show: Show) -> Item[EncodeJob] | None:
         try:

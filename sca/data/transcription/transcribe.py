@@ -20,7 +20,7 @@ from sca.data.digests.file_facts import FileFacts
 from sca.data.quality.filters import ready_filters
 from sca.data.reactions.choice import Choice, choose_detector
 from sca.data.runs.executor import Executor, UnexpectedError, guarded
-from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
+from sca.data.runs.incremental import IncrementalRun, Item, failure, longest_first, with_traceback
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
@@ -275,7 +275,7 @@ def _recorder(
 
 
 def _with_lengths(todo: Sequence[Item[TranscriptionJob]], reading: Reading) -> list[Item[TranscriptionJob]]:
-    """Return items with the lengths of their recordings, as the headers state them."""
+    """Return items with the lengths of their recordings, as the headers state them, longest first."""
     found = []
     for item in todo:
         try:
@@ -284,7 +284,7 @@ def _with_lengths(todo: Sequence[Item[TranscriptionJob]], reading: Reading) -> l
         except ScaError:  # the work on the item fails with it
             length_s = 0.0
         found.append(replace(item, audio_s=length_s))
-    return found
+    return longest_first(found)
 
 
 def _finish(

@@ -1,15 +1,16 @@
 """Settings of where the items of a data command are worked on: this machine, a Slurm array, a Ray cluster."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from sca.config.sections.base import MAX_COUNT, Env, Flag, Section
+from sca.config.sections.base import Env, Flag, Section
 
 __all__ = ["MAX_SHARDS", "ExecutorConfig", "shard_numbers"]
 
 MAX_SHARDS = 10_000
 """Upper bound of the shards of a run."""
+_MAX_ID = 2**31 - 1
 
 
 def shard_numbers(text: str) -> tuple[int, int]:
@@ -50,16 +51,16 @@ class ExecutorConfig(Section):
         description="GPUs of each Ray worker with a model. Not set: 1 if the cluster has GPUs and the model may use one.",
     )
     array_task: Annotated[int | None, Env("SLURM_ARRAY_TASK_ID")] = Field(
-        None, description="Id of this task of a Slurm array; Slurm sets it."
+        None, ge=0, le=_MAX_ID, description="Id of this task of a Slurm array; Slurm sets it."
     )
     array_first: Annotated[int, Env("SLURM_ARRAY_TASK_MIN")] = Field(
-        1, description="Least id of the tasks of the array; Slurm sets it."
+        1, ge=0, le=_MAX_ID, description="Least id of the tasks of the array; Slurm sets it."
     )
     array_step: Annotated[int, Env("SLURM_ARRAY_TASK_STEP")] = Field(
-        1, ge=1, le=MAX_COUNT, description="Step between the ids of the array; Slurm sets it."
+        1, ge=1, le=_MAX_ID, description="Step between the ids of the array; Slurm sets it."
     )
     array_count: Annotated[int | None, Env("SLURM_ARRAY_TASK_COUNT")] = Field(
-        None, description="Tasks of the array; Slurm sets it."
+        None, ge=1, le=_MAX_ID, description="Tasks of the array; Slurm sets it."
     )
 
     @field_validator("shard")
@@ -68,14 +69,6 @@ class ExecutorConfig(Section):
         if value is not None:
             shard_numbers(value)
         return value
-
-    @model_validator(mode="after")
-    def _check_kind(self) -> Self:
-        if self.kind != "ray":
-            for name, value in (("--address", self.address), ("--num-gpus-per-worker", self.gpus_per_worker)):
-                if value is not None:
-                    raise ValueError(f"has {name} without --executor ray")
-        return self
 
     @property
     def in_shards(self) -> bool:

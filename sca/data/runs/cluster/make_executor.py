@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 
 from sca.config import ExecutorConfig
 from sca.data.runs.executor import Executor
+from sca.errors import UsageError
 
 __all__ = ["executor_for"]
 
@@ -18,8 +19,14 @@ def executor_for(config: ExecutorConfig, jobs: int = 0) -> Iterator[Executor | N
     Args:
         config: The settings.
         jobs: `--jobs`, 0 if it is not given.
+
+    Raises:
+        UsageError: Settings of Ray are given for another executor.
     """
     if config.kind != "ray":
+        for option, value in (("--address", config.address), ("--num-gpus-per-worker", config.gpus_per_worker)):
+            if value is not None:
+                raise UsageError(f"{option} was given without --executor ray", hint="add --executor ray")
         yield None
         return
     from sca.data.runs.cluster.ray import RayExecutor
