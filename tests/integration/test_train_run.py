@@ -3,11 +3,13 @@
 import errno
 import json
 import os
+import shutil
 import signal
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import Qwen3OmniMoeForConditionalGeneration
 
 from sca.config import load_settings
 from sca.data.duplex.build.dataset import build_duplex
@@ -134,6 +136,26 @@ def test_killed_and_interrupted_run_equals_an_unbroken_one(train, root, unbroken
     assert largest_difference(weights_of(folder / "last"), weights_of(unbroken[0] / "last")) == 0
     steps = [json.loads(line)["step"] for line in (folder / "train.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4]
+
+
+def test_training_in_full_saves_a_whole_model(train, root, model):
+    folder = root / "full"
+    words = ("--method", "full", "--targets", "attention,router", "--max-steps", 2, "--save-every", 1)
+    assert train(folder, *words).returncode == 0
+    whole = load_file(folder / "last" / "thinker.safetensors")
+    shutil.rmtree(folder / "checkpoint-2")
+    done = train(folder, *words, "--resume")
+    assert "continuing from " in done.stderr
+    assert largest_difference(load_file(folder / "last" / "thinker.safetensors"), whole) == 0
+    saved, missing = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder / "last", output_loading_info=True)
+    assert not missing["missing_keys"]
+    before = dict(Qwen3OmniMoeForConditionalGeneration.from_pretrained(model).named_parameters())
+    changed = {name for name, weight in saved.named_parameters() if not torch.equal(weight, before[name])}
+    assert {name.rpartition("layers.")[2].partition(".")[2] for name in changed} == {
+        *(f"self_attn.{one}_proj.weight" for one in "qkvo"),
+        *("self_attn.q_norm.weight", "self_attn.k_norm.weight", "mlp.gate.weight"),
+    }
+    assert all(name.startswith("thinker.model.language_model.") for name in changed)
 
 
 def test_refuses_to_begin_where_a_run_is(train, unbroken):

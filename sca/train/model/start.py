@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from sca.infer.engines.qwen_omni.loading.adapter import check_adapter
 from sca.textutil import first_line
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
 
 __all__ = ["continue_adapter"]
@@ -31,7 +33,7 @@ def continue_adapter(thinker: Module, folder: Path) -> tuple[Module, tuple[str, 
     Raises:
         InputError: The folder does not contain an adapter that `sca train` saved, or it is for another model.
     """
-    from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
+    from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     from peft.utils import load_peft_weights
 
     check_adapter(folder)
@@ -41,23 +43,32 @@ def continue_adapter(thinker: Module, folder: Path) -> tuple[Module, tuple[str, 
         names = _targets(thinker, folder, config)
         config.inference_mode = False
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # peft only warns about weights without a place; they are checked below
+            warnings.simplefilter("ignore")  # peft only warns about weights without a place; they are checked here
             learner: Any = thinker
             adapted: Module = get_peft_model(learner, config)
-            loaded: Any = set_peft_model_state_dict(adapted, weights)
+            _check_shapes(folder, weights, get_peft_model_state_dict(adapted, save_embedding_layers=False))
+            set_peft_model_state_dict(adapted, weights)
     except InputError:
         raise
     except Exception as error:  # the exceptions of peft, torch and safetensors have no common base class
         raise InputError(
             f"train.adapter: the adapter in {folder} does not fit this model: {first_line(error)}"
         ) from error
-    unplaced = [*loaded.unexpected_keys, *(name for name in loaded.missing_keys if ".lora_" in name)]
-    if unplaced:
-        raise InputError(
-            f"train.adapter: the adapter in {folder} does not fit this model: {len(unplaced)} of its weights have no place, "
-            f"such as {unplaced[0]}"
-        )
     return adapted, names
+
+
+def _check_shapes(folder: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    others = [
+        name
+        for name in sorted(found.keys() | expected.keys())
+        if name not in found or name not in expected or found[name].shape != expected[name].shape
+    ]
+    if others:
+        raise InputError(
+            f"train.adapter: the adapter in {folder} does not fit this model: {len(others)} of its weights have another shape "
+            f"or no place, such as {others[0]}",
+            hint="give an adapter that sca train saved for this model",
+        )
 
 
 def _targets(thinker: Module, folder: Path, config: Any) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sca.config import QwenConfig
 from sca.files.atomic import atomic_write, link_or_copy
+from sca.models.quiet import quiet_loading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +52,8 @@ class WholeModel:
             weights: The weights of the thinker, gathered from all processes; None to take them from it.
         """
         learner: Any = thinker
-        learner.save_pretrained(folder, state_dict=weights)
+        with quiet_loading():  # as chatty when it writes
+            learner.save_pretrained(folder, state_dict=weights)
         names = _weight_map(folder)
         others = self._others(names)
         (folder / _OTHERS).unlink(missing_ok=True)
