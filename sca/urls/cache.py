@@ -26,7 +26,7 @@ from sca.files.atomic import atomic_write
 from sca.urls.hollow import hollow_out, is_hollow, make_whole, stamp_of
 from sca.urls.store import Store
 
-__all__ = ["Place", "address_of", "at_hand", "in_use", "known_sha256", "place_of"]
+__all__ = ["Place", "address_of", "at_hand", "in_use", "known_sha256", "make_room", "place_of"]
 
 _DIGEST = re.compile(r"[0-9a-f]{20}")
 _held: ContextVar[list[int] | None] = ContextVar("held", default=None)
@@ -176,7 +176,7 @@ def _fetch(place: Place, name: str, path: Path) -> None:
     """Write the content of a hollow file into it: its inode stays, so that it counts as unchanged."""
     status = path.stat()
     size, stamp = status.st_size, status.st_mtime_ns
-    _make_room(place, size)
+    make_room(place, size)
     store = Store(place.url)
     try:
         path.chmod(0o1600)
@@ -215,8 +215,13 @@ def _restore(path: Path, stamp: int) -> None:
     hollow_out(path)
 
 
-def _make_room(place: Place, needed: int) -> None:
-    """Make files hollow that are not in use, those first that were used longest ago, until `needed` bytes fit."""
+def make_room(place: Place, needed: int = 0) -> None:
+    """Make files hollow that are not in use, those first that were used longest ago, until the bound is kept.
+
+    Args:
+        place: The folder.
+        needed: Bytes that are going to be added.
+    """
     import fcntl
 
     found = sorted(_whole_files(place), key=lambda entry: entry[0])

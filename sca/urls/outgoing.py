@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sca.errors import ScaError, UpstreamError, writing
-from sca.urls.cache import Place
+from sca.urls.cache import Place, make_room
 from sca.urls.hollow import is_hollow_stat
 from sca.urls.lock import LOCK_EXPIRES_S, UrlLock
 from sca.urls.manifest import OWN_FILES, Listed, Manifest, manifest_name, read_manifest, trusted
@@ -285,6 +285,8 @@ class _Uploader:
             self._write_manifest()
         else:
             self._record.save(self._place.home)
+        if os.name == "posix":
+            make_room(self._place)
 
     def _send_one(self, file: tuple[str, Path, int]) -> tuple[str, Listed, Copied]:
         """Upload a file, unless the URL has its content."""

@@ -1,5 +1,6 @@
 """A folder at a URL: list, get, put and delete files, with the errors of sca."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from sca.textutil import first_line
 from sca.urls.requests import connect, requesting, try_again
 
 __all__ = ["Entry", "Store"]
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _IDENTITIES = ("ETag", "etag", "md5Hash", "blob_id", "oid", "generation")
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
@@ -107,10 +110,22 @@ class Store:
             return content
 
     def get(self, name: str, path: Path) -> None:
-        """Write the content of a file to a local file, in its place. Errors are those of `entry`."""
+        """Write the content of a file to a local file, in its place.
+
+        Raises:
+            FileNotFoundError: It does not exist.
+            UpstreamError: The URL cannot be read.
+            OutputError: The disk is full.
+        """
         system, source = self._at(name)
         with requesting(f"{self.url}/{name}"):
-            try_again(lambda: system.get_file(source, str(path)))
+            try:
+                try_again(lambda: system.get_file(source, str(path)))
+            except OSError as error:
+                if error.errno not in _DISK_FULL:
+                    raise
+                hint = "free some space, or give less urls.cache_gb or another paths.cache_dir"
+                raise OutputError(f"the disk with the cache is full ({path.parent})", hint=hint) from error
 
     def put(self, path: Path, name: str) -> None:
         """Upload a local file. It appears whole or not at all.
@@ -210,7 +225,7 @@ def _entry(info: Mapping[str, Any]) -> Entry:
     if isinstance(modified, str):
         modified = datetime.fromisoformat(modified)
     seconds = modified.timestamp() if isinstance(modified, datetime) else float(modified)
-    identity = next((str(info[key]) for key in _IDENTITIES if info.get(key)), f"{info.get('size')} {modified}")
+    identity = next((str(info[key]) for key in _IDENTITIES if info.get(key)), f"{info.get('size')} {seconds!r}")
     return Entry(int(info.get("size") or 0), seconds, identity)
 
 
