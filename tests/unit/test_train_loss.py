@@ -6,9 +6,11 @@ import torch
 
 from sca.config import load_settings
 from sca.control_tokens import ControlTokens, Grammar
+from sca.errors import ConfigError
 from sca.train.objective.kinds import IGNORED, Kind, label_kinds
 from sca.train.objective.label_logits import labelled_places
 from sca.train.objective.loss import DuplexLoss, kind_weights
+from sca.train.talker.codec import check_talker
 
 SILENCE, HOLD, START, STOP, BACKCHANNEL, HEARD = 1, 2, 3, 4, 5, -7
 LETTERS = {".": SILENCE, "h": HOLD, "(": START, "{": BACKCHANNEL, ")": STOP}
@@ -146,3 +148,13 @@ def test_batch_without_labels_has_no_loss(drawn):
     nothing.backward()
     assert nothing.item() == 0
     assert not logits.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"), [("none", "no codec codes"), ("mimi", "codes of Mimi, and the Qwen3-Omni talker")]
+)
+def test_talker_is_refused_codes_of_another_codec(codes, message):
+    values = {"duplex.codes": codes, "train.talker": True}
+    with pytest.raises(ConfigError, match=message):
+        check_talker(load_settings(overrides=values, env={}))
+    check_talker(load_settings(overrides=values | {"train.talker": False}, env={}))

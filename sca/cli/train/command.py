@@ -51,6 +51,10 @@ def train(
             help="Check the model only: later audio changes no earlier logit, and live logits are those of the training.",
         ),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the parameters, memory and time of the run, and train nothing."),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the folder from its last checkpoint, if it has one.")
     ] = False,
@@ -79,6 +83,9 @@ def train(
     check_installed("torch", "transformers", "accelerate", "peft")
     if check:
         _check(data, settings, json=json)
+        return
+    if dry_run:
+        _dry_run(data, settings, json=json)
         return
     if output is None:
         raise UsageError("--output is missing", hint="give the folder of the run with -o DIR")
@@ -125,3 +132,16 @@ def _check(data: str, settings: "Settings", *, json: bool) -> None:
         emit_json(asdict(result), "check")
     else:
         print_line(str(result))
+
+
+def _dry_run(data: str, settings: "Settings", *, json: bool) -> None:
+    """Compute what the run would need."""
+    from sca.cli.train.dry_run import document as of_dry_run
+    from sca.cli.train.dry_run import show as show_dry_run
+    from sca.train.run.dry_run import dry_run
+
+    found = dry_run(data, settings)
+    if json:
+        emit_json(of_dry_run(found), "dry-run")
+    else:
+        show_dry_run(found)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from transformers import PretrainedConfig
 
-__all__ = ["load_thinker", "model_config"]
+__all__ = ["empty_thinker", "load_thinker", "model_config"]
 
 _UNUSED = r"^((thinker\.)?(model\.)?visual|talker|code2wav)\."
 """Stored weights that a training run does not read."""
@@ -74,6 +74,20 @@ def load_thinker(qwen: QwenConfig, config: PretrainedConfig, dtype: torch.dtype,
         device_map=None if device is None else {"": device},
     ).eval()
     check_audio_tower(SimpleNamespace(thinker=thinker, config=config), qwen.attn_implementation)
+    return thinker
+
+
+def empty_thinker(config: PretrainedConfig, dtype: torch.dtype) -> Module:
+    """Return a thinker on the meta device: every parameter has a shape and uses no memory.
+
+    Args:
+        config: The configuration of the checkpoint, see `model_config`.
+        dtype: The number format of the weights.
+    """
+    import torch
+
+    with torch.device("meta"):
+        thinker: Module = _thinker_class()._from_config(config.thinker_config, dtype=dtype)
     return thinker
 
 

@@ -10,6 +10,7 @@ from sca.config import Settings
 from sca.infer.engines.qwen_omni.loading.requirements import check_installed
 from sca.tokenizer import TextTokenizer, load_tokenizer
 from sca.train.run.data import TrainingData, check_model, open_data
+from sca.train.talker.codec import check_talker
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -64,6 +65,7 @@ def open_inputs(data: str | Path, settings: Settings) -> RunInputs:
     from sca.train.model.parts import chosen_parts
 
     rows = open_data(data, settings)
+    check_talker(rows.settings)
     qwen = rows.settings.qwen
     # First, because they are small: an unreachable hub is reported within seconds.
     tokenizer = load_tokenizer(qwen.model_id, revision=qwen.model_revision)

@@ -44,3 +44,7 @@ class LossFields(Section):
         description="Number of consecutive sessions whose rows are mixed, 0 for all; not set is 4 at a URL, else all.",
     )
     workers: int = Field(2, ge=0, le=256, description="Processes of a device that read rows ahead; 0 reads in between.")
+    talker: bool = Field(
+        False,
+        description="Whether the talker is trained too. Refused today: no data set can have the codes of its codec.",
+    )

@@ -1,0 +1,1 @@
+"""What a training run needs, computed from the configuration of the model: parameters, memory, operations, time."""

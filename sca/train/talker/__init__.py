@@ -1,0 +1,1 @@
+"""What of the talker can be trained."""
