@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.data.batches.by_length import LengthBatches
 from sca.data.reactions.base import WINDOW_SAMPLES, Tagger
 from sca.data.reactions.labels import labels_of_config
 from sca.distribution import install_extra
@@ -61,20 +62,22 @@ class AstTagger(Tagger):
                 hint=_HINT,
             )
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._batches = LengthBatches(_BATCH_SIZE)
         self._network: ASTForAudioClassification = network.to(self._device).eval()
 
     @override
     def scores(self, samples: NDArray[np.float32], starts: Sequence[int]) -> NDArray[np.float32]:
         import torch
 
-        batches = []
-        for i in range(0, len(starts), _BATCH_SIZE):
-            windows = [samples[start : start + self.window_samples] for start in starts[i : i + _BATCH_SIZE]]
+        def score(batch: Sequence[int]) -> NDArray[np.float32]:
+            windows = [samples[start : start + self.window_samples] for start in batch]
             features = self._extractor(windows, sampling_rate=HEARD_HZ, return_tensors="pt")["input_values"]
             with torch.inference_mode():
                 logits = self._network(features.to(self._device)).logits
-            batches.append(torch.sigmoid(logits.float()).cpu().numpy())
-        return np.concatenate(batches)
+            found: NDArray[np.float32] = torch.sigmoid(logits.float()).cpu().numpy()
+            return found
+
+        return np.stack(self._batches.run(starts, [1] * len(starts), score))
 
 
 def _load(folder: Path) -> "tuple[ASTFeatureExtractor, ASTForAudioClassification, list[str]]":

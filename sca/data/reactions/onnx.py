@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from sca.data.batches.by_length import LengthBatches
 from sca.data.reactions.base import WINDOW_SAMPLES, Tagger
 from sca.data.reactions.labels import find_labels
 from sca.data.reactions.mel import BANDS, MEL_STEP, ced_mel, limit_range
@@ -50,7 +51,9 @@ class OnnxTagger(Tagger):
             raise InputError(f"{path} is not a supported tagger: it takes {shapes}", hint=_HINT)
         self._layout: InputLayout = layout
         self._input = str(inputs[0].name)
+        self._has_fixed_size = isinstance(shape[0], int)
         self._batch_size = shape[0] if isinstance(shape[0], int) else _BATCH_SIZE
+        self._batches = LengthBatches(self._batch_size)
         length = shape[1] if layout == "frames first" else shape[-1]
         self.window_samples = WINDOW_SAMPLES
         if isinstance(length, int):
@@ -74,12 +77,15 @@ class OnnxTagger(Tagger):
     @override
     def scores(self, samples: NDArray[np.float32], starts: Sequence[int]) -> NDArray[np.float32]:
         mel = self._mel(samples)
-        scores = np.empty((len(starts), len(self.labels)), np.float32)
-        for i in range(0, len(starts), self._batch_size):
-            batch = list(starts[i : i + self._batch_size])
+
+        def score(batch: Sequence[int]) -> NDArray[np.float32]:
             # The batch size of a file may be fixed, so the last batch is padded with its last window.
-            padded = batch + batch[-1:] * (self._batch_size - len(batch))
-            scores[i : i + len(batch)] = self._run(self._batch(samples, mel, padded))[: len(batch)]
+            size = self._batch_size if self._has_fixed_size else len(batch)
+            padded = [*batch, *batch[-1:] * (size - len(batch))]
+            return self._run(self._batch(samples, mel, padded))[: len(batch)]
+
+        found = self._batches.run(starts, [1] * len(starts), score)
+        scores = np.stack(found) if found else np.zeros((0, len(self.labels)), np.float32)
         if self._returns_logits:
             return (1 / (1 + np.exp(-scores.astype(np.float64)))).astype(np.float32)
         return scores

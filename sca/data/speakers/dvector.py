@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from sca.audio.samples import Samples
+from sca.data.batches.by_length import LengthBatches
 from sca.data.speakers.base import WindowModel, normalized
 from sca.data.speakers.onnx import open_speaker_file
 from sca.errors import InputError, MissingToolError
@@ -47,6 +48,7 @@ class DVectorWindows(WindowModel):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._batches = LengthBatches(_PIECES_AT_ONCE)
         self._session = open_speaker_file(path)
         self._input = str(self._session.get_inputs()[0].name)
 
@@ -54,13 +56,12 @@ class DVectorWindows(WindowModel):
     def embed_windows(self, samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
         wanted = [[start + n * _STEP_SAMPLES for n in range(_PIECES)] for start in starts]
         places = sorted({start for group in wanted for start in group})
-        pieces = np.concatenate(
-            [
-                self._embed(
-                    [samples[start : start + _PIECE_SAMPLES] for start in places[first : first + _PIECES_AT_ONCE]]
-                )
-                for first in range(0, len(places), _PIECES_AT_ONCE)
-            ]
+        pieces = np.stack(
+            self._batches.run(
+                places,
+                [1] * len(places),
+                lambda batch: self._embed([samples[start : start + _PIECE_SAMPLES] for start in batch]),
+            )
         )
         at = {start: n for n, start in enumerate(places)}
         groups = np.array([[at[start] for start in group] for group in wanted])

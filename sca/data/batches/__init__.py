@@ -1,0 +1,1 @@
+"""Batches for models: as large as the memory allows."""
