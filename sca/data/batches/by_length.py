@@ -6,7 +6,7 @@ that failed is not tried again in this process.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 __all__ = ["LengthBatches", "is_out_of_memory"]
@@ -34,7 +34,7 @@ class LengthBatches:
         self,
         items: Sequence[Item],
         lengths: Sequence[int],
-        work: Callable[[Sequence[Item]], Sequence[Result]],
+        work: Callable[[Sequence[Item]], Iterable[Result]],
     ) -> list[Result]:
         """Apply a model to all items.
 

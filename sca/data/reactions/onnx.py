@@ -81,7 +81,7 @@ class OnnxTagger(Tagger):
         def score(batch: Sequence[int]) -> NDArray[np.float32]:
             # The batch size of a file may be fixed, so the last batch is padded with its last window.
             size = self._batch_size if self._has_fixed_size else len(batch)
-            padded = [*batch, *batch[-1:] * (size - len(batch))]
+            padded = [*batch, *[batch[-1]] * (size - len(batch))]
             return self._run(self._batch(samples, mel, padded))[: len(batch)]
 
         found = self._batches.run(starts, [1] * len(starts), score)
