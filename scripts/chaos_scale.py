@@ -9,11 +9,15 @@ folder without permission), `interrupt` (Ctrl-C once and twice). The last line i
 something differs.
 """
 
+import argparse
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
