@@ -34,7 +34,7 @@ __all__ = ["is_final", "published"]
 _LAST = ("dataset_dict.json", "export.json")
 """Files that mark a data set or an export as complete."""
 _THREADS = 4
-_INTERRUPT_S = 2.0
+_INTERRUPT_S = 1.5
 """How long an interrupt waits for uploads in progress."""
 _RENEW_S = LOCK_EXPIRES_S / 6
 _WORK_SHARE = 10
@@ -64,7 +64,7 @@ def published(
     """Yield a folder on disk whose files are uploaded to a URL.
 
     The folder begins with what is at the URL, recordings as hollow files. When the block ends, also with an error, the
-    rest is uploaded; an interrupt ends it without that, and the next run uploads the rest.
+    rest is uploaded; after an interrupt only what takes about a second, and the next run uploads the rest.
 
     Args:
         url: The URL of the folder.
@@ -103,8 +103,9 @@ def _in_background(uploader: "_Uploader", every_s: float) -> Iterator[None]:
         try:
             with _thread(uploader.serve, every_s):
                 yield
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
+        except KeyboardInterrupt:
+            with _thread(uploader.finish_soon):
+                raise
         except BaseException:
             with suppress(ScaError):  # the error of the command is the one to report
                 uploader.upload()
@@ -122,7 +123,7 @@ def _thread(work: Callable[..., None], *arguments: object) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        join_s = _INTERRUPT_S
+        join_s = _INTERRUPT_S  # a thread that is still busy then ends with the process
         raise
     finally:
         ended.set()
@@ -206,6 +207,11 @@ class _Uploader:
             except ScaError as error:
                 self._error = error
                 return
+
+    def finish_soon(self, _: threading.Event) -> None:
+        """Upload what fits into the time that an interrupt allows; the next run uploads the rest."""
+        with suppress(ScaError):
+            self.upload()
 
     def check(self) -> None:
         """Raise the error that ended the uploads in the background.

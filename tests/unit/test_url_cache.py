@@ -174,25 +174,36 @@ def test_uploaded_recordings_leave_the_disk(memory, cache):
     assert all(at_hand(folder / name).read_bytes() == content for name, content in sounds.items())
 
 
-def test_what_was_not_uploaded_stays_for_the_next_run(memory, cache, tmp_path):
+def cut_off(monkeypatch, run):
+    """Let the uploads of a run fail."""
+
+    def fail(*_):
+        raise UpstreamError("no connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put", fail)
+        with pytest.raises(UpstreamError, match="no connection"):
+            run()
+
+
+def test_what_was_not_uploaded_stays_for_the_next_run(memory, cache, tmp_path, monkeypatch):
     publish("memory://out", cache, {"a.txt": b"one"})
-    with pytest.raises(KeyboardInterrupt):
-        publish("memory://out", cache, {"b.txt": b"two"}, KeyboardInterrupt())
+    cut_off(monkeypatch, lambda: publish("memory://out", cache, {"b.txt": b"two"}))
     assert not memory.exists("/out/b.txt")
     publish("memory://out", cache)
     assert memory.cat_file("/out/b.txt") == b"two"
     # Another machine has written since: its state counts, and not what was left here.
-    with pytest.raises(KeyboardInterrupt):
-        publish("memory://out", cache, {"c.txt": b"three"}, KeyboardInterrupt())
+    cut_off(monkeypatch, lambda: publish("memory://out", cache, {"c.txt": b"three"}))
     publish("memory://out", UrlCache(tmp_path / "other", 1000, frozenset()), {"a.txt": b"newer"})
     publish("memory://out", cache)
     assert memory.cat_file("/out/a.txt") == b"newer"
     assert not memory.exists("/out/c.txt")
 
 
-def test_an_error_uploads_what_is_finished(memory, cache):
-    with pytest.raises(InputError, match="later"):
-        publish("memory://out", cache, {"a.txt": b"one"}, InputError("later"))
+@pytest.mark.parametrize("error", [InputError("later"), KeyboardInterrupt()])
+def test_an_error_uploads_what_is_finished(memory, cache, error):
+    with pytest.raises(type(error)):
+        publish("memory://out", cache, {"a.txt": b"one"}, error)
     assert memory.cat_file("/out/a.txt") == b"one"
     assert not memory.exists("/out/.sca-url.lock")
 
