@@ -17,7 +17,7 @@ __all__ = ["STOP_S", "ProcessExecutor", "SerialExecutor", "ThreadExecutor", "run
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-STOP_S = 4.0
+STOP_S = 3.0
 """How long jobs in threads get to end when a run ends early: an interrupt takes less than 5 s."""
 _AHEAD = 2
 

@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 _START_ATTEMPTS = 3
 """Workers in a row that may die before they are ready, before the run ends."""
-_TERMINATE_S = 4.0
+_TERMINATE_S = 3.0
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
