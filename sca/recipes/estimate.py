@@ -31,7 +31,7 @@ CPU_S_AN_HOUR = {
     "export": 1.3,
 }
 """Processor seconds per hour of audio. See docs/LOG.md, "How long does a recipe take?"."""
-WHISPER_CPU_S_AN_HOUR = 560.0
+WHISPER_CPU_S_AN_HOUR = 1150.0
 """The same of `transcribe` with `whisper-base`, in int8."""
 _ENCODER = {"tiny": 0.4, "base": 1.0, "small": 4.3, "medium": 15.0, "large": 31.0}
 """Parameters of Whisper's encoders in parts of that of `base`, which has 20.6 million: most of the work is there."""

@@ -158,7 +158,7 @@ def run_recipe(
     *,
     listener: RunListener | None = None,
     to_stderr: bool = False,
-    child: Callable[..., ChildEnd] = run_child,
+    child: Callable[..., ChildEnd] | None = None,
 ) -> list[StageResult]:
     """Run the stages of a recipe that are not done.
 
@@ -167,7 +167,7 @@ def run_recipe(
         selection: Which stages to run; all if not set.
         listener: Receives the progress.
         to_stderr: Whether the results that the commands print go to standard error.
-        child: Runs the words of a command.
+        child: Runs the words of a command; `run_child` if not set.
 
     Returns:
         What became of every stage, up to the one that failed and with those after it as not reached.
@@ -181,7 +181,7 @@ def run_recipe(
     selection = selection or Selection()
     chosen = selected(plan, selection)
     state = RunState(plan)
-    run = _Run(state, listener or RunListener(), to_stderr, child)
+    run = _Run(state, listener or RunListener(), to_stderr, child or run_child)
     with state.held():
         state.write_record()
         stopped = False

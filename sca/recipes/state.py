@@ -81,6 +81,10 @@ class RunState:
         hint = "give another folder with --output"
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder} is not a folder", hint=hint)
+        if (folder / _RECORD.parent).is_symlink():
+            raise OutputError(
+                f"{folder / _RECORD.parent} is a link", hint="remove it, or give another folder with --output"
+            )
         owner = owner_of(folder)
         if owner is not None:
             raise OutputError(f"{folder} has other files in it: those of {owner.command}", hint=hint)

@@ -139,6 +139,33 @@ def _script(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(turn)}\n" for turn in turns))
 
 
+_RECIPE = """
+[recipe]
+name = "talks"
+folder = "out"
+[[stage]]
+command = "synth"
+arguments = ["in/first.jsonl"]
+voices = "espeak:en-us,espeak:en-gb"
+jobs = 1
+output = "{folder}/corpus"
+"""
+
+
+def _recipe(folder: Path) -> None:
+    _script(folder)
+    (folder / "recipe.toml").write_text(_RECIPE)
+
+
+def _without_times(name: str, content: bytes) -> bytes:
+    """Hide when a stage of a recipe ran, for how long, and how fast it was measured to be."""
+    if name != "out/.sca/run.jsonl":
+        return content
+    entries = [json.loads(line) for line in content.splitlines()]
+    kept = [{**entry, "extra": {"exit_code": entry.get("extra", {}).get("exit_code")}} for entry in entries]
+    return "".join(f"{json.dumps(entry)}\n" for entry in kept).encode()
+
+
 def _nothing(folder: Path) -> None:
     pass
 
@@ -202,6 +229,8 @@ COMMANDS: dict[str, Command] = {
         ),
         *(_export(kind) for kind in ("parquet", "webdataset", "moshi", "lhotse", "chat")),
         Command("synth", ("synth", "in/first.jsonl", "in/second.jsonl", "-o", "out", *_SYNTH), _script),
+        # Faults meet the operations of the run itself: its stage is another process.
+        Command("run", ("run", "in/recipe.toml", "-o", "out", "-q"), _recipe, normal=_without_times),
         Command("demo", ("demo", "-o", "out", "--json"), _nothing),
         Command(
             "live --record",

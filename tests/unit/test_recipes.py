@@ -75,7 +75,7 @@ def test_words_of_stages():
         "transcode in made/audio any --sample-rate 16000 --loudness=-23 --no-retry-failed --set audio.track=2",
         "transcribe made/audio --output made/{x}.jsonl --output-format srt --output-format vtt --diarize "
         "--set audio.track=1 --set transcribe.captions=none",
-        "export rows --to parquet --output out",
+        "export rows --to parquet --output out --set audio.track=2",
     ]
 
 
@@ -337,6 +337,11 @@ def test_folders_of_others_are_refused(there):
     (there / "export" / ".sca" / "export.json").write_text("{}")
     with pytest.raises(OutputError, match="sca export"):
         run(folder=there / "export")
+    (there / "linked").mkdir()
+    (there / "linked" / ".sca").symlink_to(there / "in")
+    with pytest.raises(OutputError, match="is a link"):
+        run(folder=there / "linked")
+    assert [path.name for path in (there / "in").iterdir()] == ["a.webm"]
 
 
 def test_one_run_at_a_time(there):
@@ -411,3 +416,14 @@ def test_status_of_a_recipe(there):
     assert others == []
     run()
     assert read_status(there / "made")[0].is_complete
+
+
+def test_stage_must_end_with_its_work(there):
+    (found,) = mistakes('[[stage]]\ncommand = "transcode"\narguments = ["in", "out"]\nexecutor = "slurm"\n')
+    assert found.startswith("talk.toml:7: --executor slurm submits sca transcode")
+
+
+def test_url_is_an_input_and_an_output():
+    text = '[[stage]]\ncommand = "transcode"\narguments = ["s3://bucket/in", "s3://bucket/out"]\n'
+    (stage,) = plan_of(text).stages
+    assert (stage.inputs, stage.output) == (("s3://bucket/in",), "s3://bucket/out")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperOption
@@ -13,6 +13,9 @@ from sca.cli.shared.settings_options import context_settings
 from sca.errors import UsageError, unknown_name
 from sca.recipes.plan import Commands
 from sca.urls.address import is_url, local_path
+
+if TYPE_CHECKING:
+    from sca.config import Settings
 
 __all__ = ["StageCommands"]
 
@@ -82,7 +85,7 @@ class StageCommands(Commands):
         except typer.Exit as error:
             raise UsageError(f"sca {command}: an option ends the command at once") from error
         if self.takes_settings(command):
-            context_settings(context)
+            _check_executor(command, found, context_settings(context))
         paths = {parameter.name for parameter in found.params if getattr(parameter.type, "name", "") == "path"}
         return {name: _as_path(value) if name in paths else value for name, value in context.params.items()}
 
@@ -104,6 +107,16 @@ def _commands(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
         path = f"{prefix}{name}"
         found += _commands(command, f"{path} ") if hasattr(command, "commands") else [(path, command)]
     return found
+
+
+def _check_executor(command: str, found: Any, settings: "Settings") -> None:
+    """Check that a command does its work before it ends."""
+    has_executor = any("--executor" in parameter.opts for parameter in found.params)
+    if has_executor and settings.executor.kind == "slurm":
+        raise UsageError(
+            f"--executor slurm submits sca {command} and does not wait for its end",
+            hint="run this command by itself, or give sca run itself to sbatch",
+        )
 
 
 def _as_path(value: object) -> object:

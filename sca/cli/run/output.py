@@ -167,7 +167,8 @@ def _sum(plan: "Plan", found: "Sequence[Estimate]") -> str:
     sizes = [one.bytes for one in todo if one.bytes is not None]
     unknown = [one.stage.name for one in todo if one.time_s is None]
     there = next(path for path in (plan.folder, *plan.folder.absolute().parents) if path.is_dir())
-    parts = [f"about {_time(sum(times))}" + (f" and the time of {', '.join(unknown)}" if unknown else "")]
+    known = f"about {_time(sum(times))}" if times else ""
+    parts = [" and ".join(part for part in (known, f"the time of {', '.join(unknown)}" if unknown else "") if part)]
     parts.append(f"{_size(sum(sizes))} of {_size(shutil.disk_usage(there).free)} that are free")
     measured = "; * as measured in earlier runs of this recipe" if any(one.is_measured for one in todo) else ""
     return f"{', '.join(parts)}{measured}"
