@@ -126,12 +126,7 @@ class Evaluator:
         self._trained, self._rows, self._collate = trained, rows, collate
         self._settings, self._output = settings, output
         self._chosen = spread(len(rows), settings.train.eval_rows)
-        self._free = not is_sharded(trained.thinker)
-        if not self._free:
-            log.warning(
-                "the weights are divided among the processes, so the model cannot run freely: turn-taking is not measured, and "
-                "the best checkpoint is that of the lowest loss"
-            )
+        self._free = True
         grammar = Grammar(settings.duplex.silence_token_id, control_tokens_of(settings.duplex))
         self._quiet = grammar.not_text - {grammar.controls.hold}
         self._heard: dict[int, list[tuple[int, int]]] = {}
@@ -145,6 +140,7 @@ class Evaluator:
             step: The optimiser step, for the folder of the conversations.
         """
         begun = time.monotonic()
+        self._look_at_weights()
         with undisturbed(self._trained.learner):
             part = self._evaluate(step, begun)
         found = _over_processes(part)
@@ -170,6 +166,15 @@ class Evaluator:
             seconds=round(time.monotonic() - begun, 3),
             samples=tuple(path for one in found for path in one.samples),
         )
+
+    def _look_at_weights(self) -> None:
+        """Find out whether the Trainer has divided the weights, which it does after its callbacks are made."""
+        if self._free and is_sharded(self._trained.thinker):
+            self._free = False
+            log.warning(
+                "the weights are divided among the processes, so the model cannot run freely: turn-taking is not measured, and "
+                "the best checkpoint is that of the lowest loss"
+            )
 
     def _evaluate(self, step: int, begun: float) -> _Part:
         """Evaluate the rows of this process."""

@@ -117,7 +117,6 @@ def _view(
     heard: list[Turn] = [(0, one["start"], one["end"]) for one in row.listener_words or ()]
     tracks = [stereo[:, 0], stereo[:, 1], marker_sound(talks_in(own, quiet), grid.heard_samples)]
     labels = ["heard (left ear)", "the model (right ear)", "the row (not played)"]
-    shared = {"first": 0, "n_chunks": len(row.heard)}
     return {
         "duration_s": row.duration_s,
         "chunk_s": chunk_s,
@@ -135,7 +134,7 @@ def _view(
                 "listener": "the user",
                 "speaker": name,
                 "tokens": _tokens(answers, row.silence_id, tokenizer),
-                "rows": [[row.row_id, shared["first"], shared["n_chunks"]]],
+                "rows": [[row.row_id, 0, len(row.heard)]],
                 "unlabelled": [list(one) for one in row.unlabelled],
             }
             for name, answers in (("the model", sample.said), ("the row", own))

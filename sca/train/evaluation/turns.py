@@ -91,20 +91,18 @@ def measure_turns(
     pairs = matched_onsets(model, own, tolerance)
     found = RowTurns(_counts(said, wanted & known, known & ~wanted, pairs, model, own))
     found.counts.update(_backchannel_counts(own, pairs, backchannels))
-    length = len(said) * chunk_samples
     spoken, own_spoken = (_samples(runs, chunk_samples) for runs in (model, own))
+    length = len(said) * chunk_samples
     found.backchannels.append(measure_backchannels(spoken, length))
     found.own_backchannels.append(measure_backchannels(own_spoken, length))
-    early = tolerance * chunk_samples
     for start, end, user_end in _turns_after_user(own_spoken, user, length):
-        begins = max(0, min(user_end, start) - early)
+        begins = max(0, min(user_end, start) - tolerance * chunk_samples)
         found.turns.append(measure_turn_taking(_within(spoken, begins, end), user_end))
         found.own_turns.append(measure_turn_taking(_within(own_spoken, start, end), user_end))
     matched = {i for i, _ in pairs}
     others = [one for i, one in enumerate(spoken) if i not in matched]
     for start, end in _silences(own_spoken, length):
-        talk = _within(user, start, end)
-        if talk:
+        if talk := _within(user, start, end):
             # A run that is already in progress counts as beginning there.
             spoken_there = _within(others, talk[0][0], talk[-1][1])
             found.pauses.append(measure_pause_handling(spoken_there, [talk[0]], talk[-1][1]))
