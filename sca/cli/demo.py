@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import emit_json, out
+from sca.cli.shared.console import emit_json, out, print_line, print_note
 from sca.cli.shared.options import Json
 from sca.cli.shared.settings_options import settings_options
 from sca.cli.shared.verification import show_verification
@@ -13,10 +13,14 @@ from sca.errors import VerificationError
 from sca.textutil import command_line, counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sca.config import Settings
     from sca.data.duplex.load.dataset import DuplexDataset
     from sca.data.duplex.model.records import RowRecord
     from sca.data.duplex.verify.check_table import Verification
+    from sca.tokenizer import TextTokenizer
+    from sca.train.replay import Replay
 
 __all__ = ["demo"]
 
@@ -30,11 +34,19 @@ def demo(
     ),
     *,
     settings: "Settings",
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train",
+            help="Train a tiny model on the rows too, and show what it says while it hears them: minutes on a CPU. "
+            "An interrupted training continues.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Build, verify and show a data set from the one-minute conversation included with sca.
 
-    Needs no network and no GPU.
+    Needs no network and no GPU. --train needs the extra train.
     """
     from sca.data.demo import CORPUS, DATA, make_demo
     from sca.data.duplex.load.dataset import load
@@ -43,16 +55,66 @@ def demo(
     if not settings.origin("duplex.model_path").startswith("command line"):  # a model elsewhere may need a network
         duplex = settings.duplex.model_copy(update={"model_path": "builtin:qwen"})
         settings = settings.model_copy(update={"duplex": duplex})
+    if train:
+        _check_train()
     corpus, data = output / CORPUS, output / DATA
     summary = make_demo(output, settings)
     verification = verify(data, cache_dir=settings.paths.resolved_cache_dir)
-    if json:
-        report = summary.details.report.model_dump(mode="json")
-        emit_json({"corpus": str(corpus), "data": str(data), "holds": verification.holds, "report": report})
-    else:
+    report = summary.details.report.model_dump(mode="json")
+    document: dict[str, object] = {
+        "corpus": str(corpus),
+        "data": str(data),
+        "holds": verification.holds,
+        "report": report,
+    }
+    if not json:
         _show(corpus, data, load(data), verification)
+    if train and verification.holds:
+        document["trained"] = _train(output, data, settings, print_note if json else print_line)
+    if json:
+        emit_json(document)
     if not verification.holds:
         raise VerificationError(f"the demo data set is broken: {verification.problems[0]}")
+
+
+def _check_train() -> None:
+    """Check the extra before anything is written."""
+    from sca.infer.engines.qwen_omni.loading.requirements import check_installed
+
+    check_installed("torch", "transformers", "accelerate", "peft", needed_by="sca demo --train", extra="train")
+
+
+def _train(output: Path, data: Path, settings: "Settings", write: "Callable[[str], None]") -> dict[str, object]:
+    """Train the tiny model, write what it says, and return the numbers for programs."""
+    from sca.cli.train.output import LogLines
+    from sca.data.duplex.model.row_names import typed_row_id
+    from sca.train.demo import train_demo
+
+    def show(one: "Replay", tokenizer: "TextTokenizer") -> None:
+        silent, of = one.silent
+        write(
+            f"{typed_row_id(one.row_id)}: {one.equal} of {counted(len(one.wanted), 'chunk')} as in the row, silent in {silent} of "
+            f"the {of} where the row is silent"
+        )
+        write(f"  row:   {one.text(one.wanted, tokenizer)}")
+        write(f"  model: {one.text(one.said, tokenizer)}")
+
+    trained = train_demo(output, data, settings, listener=LogLines(), on_row=show)
+    write(
+        f"{counted(trained.summary.steps, 'step')} in {trained.summary.train_s:.0f} s; the model says the tokens of the row in "
+        f"{trained.equal} of {counted(trained.chunks, 'chunk')}"
+    )
+    model, adapter = f"qwen.model_id={trained.model}", f"qwen.adapter={trained.summary.last}"
+    write(f"talk to it:  {command_line('live', '--mic', '--engine', 'qwen-omni', '--set', model, '--set', adapter)}")
+    return {
+        "model": str(trained.model),
+        "adapter": str(trained.summary.last),
+        "steps": trained.summary.steps,
+        "train_s": trained.summary.train_s,
+        "chunks": trained.chunks,
+        "equal_chunks": trained.equal,
+        "silent_chunks": [sum(one.silent[at] for one in trained.replays) for at in (0, 1)],
+    }
 
 
 def _show(corpus: Path, data: Path, rows: "DuplexDataset", verification: "Verification") -> None:

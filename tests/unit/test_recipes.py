@@ -190,7 +190,7 @@ def test_mistakes_in_the_head():
 
 
 def test_shipped_recipes_are_valid():
-    assert shipped_names() == ["comedy", "magichub", "podcast", "synth"]
+    assert shipped_names() == ["comedy", "magichub", "podcast", "synth", "train"]
     for name in shipped_names():
         plan = make_plan(*shipped_recipe(name), COMMANDS)
         assert plan.head.name == name

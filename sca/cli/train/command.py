@@ -80,7 +80,7 @@ def train(
 
     hub = Hub(push_to_hub, private)
     hub.check()
-    check_installed("torch", "transformers", "accelerate", "peft")
+    check_installed("torch", "transformers", "accelerate", "peft", needed_by="sca train", extra="train")
     if check:
         _check(data, settings, json=json)
         return
@@ -90,6 +90,8 @@ def train(
     if output is None:
         raise UsageError("--output is missing", hint="give the folder of the run with -o DIR")
     summary = _run(data, output, settings, hub, resume=resume, quiet=quiet)
+    if not summary.is_main:  # accelerate launch runs the command in several processes
+        return
     url = None
     try:
         url = _push(summary, hub)

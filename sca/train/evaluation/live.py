@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from sca.config import DuplexConfig, QwenConfig
 from sca.data.duplex.load.dataset import DuplexRow
-from sca.infer.engine import SessionConfig
+from sca.infer.engine import Engine, SessionConfig
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import NO_FEATURES, AudioInput, ThoughtPacket
 from sca.tokenizer import TextTokenizer
@@ -77,7 +77,7 @@ class SilentOmni(QwenOmni):
         return SilentVoice(grid.spoken_samples)
 
 
-def free_run(engine: QwenOmni, row: DuplexRow, grid: Grid, prompt: str) -> list[tuple[int, ...]]:
+def free_run(engine: Engine, row: DuplexRow, grid: Grid, prompt: str) -> list[tuple[int, ...]]:
     """Return the tokens that the model generates for each chunk while it hears a row.
 
     Args:

@@ -57,6 +57,7 @@ def training_arguments(output: Path, settings: Settings) -> TrainingArguments:
         gradient_accumulation_steps=train.accumulation,
         gradient_checkpointing=train.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if train.gradient_checkpointing else None,
+        ddp_find_unused_parameters=False,  # each step uses all weights that are trained
         seed=train.seed,
         logging_steps=train.log_every,
         logging_nan_inf_filter=False,  # a loss that is not finite ends the run

@@ -60,7 +60,7 @@ def open_inputs(data: str | Path, settings: Settings) -> RunInputs:
         ConfigError: The settings, the rows and the model do not fit each other.
         UpstreamError: A URL cannot be read, or the hub does not provide the model.
     """
-    check_installed("torch", "transformers", "accelerate", "peft")
+    check_installed("torch", "transformers", "accelerate", "peft", needed_by="sca train", extra="train")
     from sca.train.model.load import model_config
     from sca.train.model.parts import chosen_parts
 

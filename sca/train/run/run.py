@@ -148,6 +148,7 @@ def _run(
         train_s=round(time.monotonic() - began, 3),
         last=output / LAST,
         resumed_from=resumed_from,
+        is_main=arguments.process_index == 0,
         best=output / BEST if (output / BEST).is_dir() else None,
     )
 

@@ -44,6 +44,7 @@ class TrainSummary:
         last: The folder of the last checkpoint, which the live engine loads.
         resumed_from: The step that the run continued from; None if it began.
         best: The folder of the best checkpoint by the evaluation; None without one.
+        is_main: Whether this is the main one of several processes, which reports.
     """
 
     output: Path
@@ -59,3 +60,4 @@ class TrainSummary:
     last: Path
     resumed_from: int | None = None
     best: Path | None = None
+    is_main: bool = True

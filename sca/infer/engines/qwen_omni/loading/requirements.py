@@ -47,11 +47,13 @@ class Speed:
     flops: float
 
 
-def check_installed(*packages: str) -> None:
+def check_installed(*packages: str, needed_by: str = "the engine qwen-omni", extra: str = "live") -> None:
     """Check that packages are installed.
 
     Args:
         *packages: Import names.
+        needed_by: What needs them, for the message.
+        extra: The extra that installs them.
 
     Raises:
         MissingToolError: One of them is not installed, or is too old.
@@ -62,13 +64,11 @@ def check_installed(*packages: str) -> None:
         except ValueError:  # its entry in sys.modules is None
             found = None
         if found is None:
-            raise MissingToolError(
-                f"the engine qwen-omni needs {name}, which is not installed", hint=install_extra("live")
-            )
+            raise MissingToolError(f"{needed_by} needs {name}, which is not installed", hint=install_extra(extra))
         if name in FLOORS and _numbers(version(name)) < _numbers(FLOORS[name]):
             raise MissingToolError(
-                f"the engine qwen-omni needs {name} {FLOORS[name]} or newer; {version(name)} is installed",
-                hint=install_extra("live"),
+                f"{needed_by} needs {name} {FLOORS[name]} or newer; {version(name)} is installed",
+                hint=install_extra(extra),
             )
 
 
