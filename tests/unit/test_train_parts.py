@@ -109,7 +109,8 @@ def test_adapter_of_another_model_is_refused(tmp_path):
     settings = load_settings(overrides={"train.adapter": str(tmp_path / "first")}, env={})
     wider = make_thinker(hidden=32)
     with pytest.raises(
-        InputError, match=r"train\.adapter: the adapter in .* does not fit this model: 4 of its weights have another shape"
+        InputError,
+        match=r"train\.adapter: the adapter in .* does not fit this model: 4 of its weights have another shape",
     ):
         make_trainable(wider, load_tokenizer(BUILTIN_QWEN), wider.config, settings, tmp_path)
     config = tmp_path / "first" / "adapter_config.json"
