@@ -144,6 +144,8 @@ class Evaluator:
         with undisturbed(self._trained.learner):
             part = self._evaluate(step, begun)
         found = _over_processes(part)
+        if _process()[0] == 0:
+            keep_last(self._output / "samples", self._settings.train.eval_samples_kept)
         if not self._free:  # all processes have the same rows
             found = found[:1]
         forced: Counter[str] = Counter()
@@ -179,7 +181,6 @@ class Evaluator:
     def _evaluate(self, step: int, begun: float) -> _Part:
         """Evaluate the rows of this process."""
         part, trained, settings = _Part(), self._trained, self._settings
-        samples = self._output / "samples"
         engine = self._engine() if self._free else None
         for place, index in self._own_rows():
             row = self._read(index, part)
@@ -194,11 +195,9 @@ class Evaluator:
             said = free_run(engine, row, settings.grid, settings.duplex.system_prompt)
             part.turns.append(self._measure(index, row, said))
             if place < settings.train.eval_samples:
-                folder = step_folder(samples, step)
+                folder = step_folder(self._output / "samples", step)
                 page = write_sample(folder, Sample(row, said), self._quiet, trained.tokenizer, settings.grid)[1]
                 part.samples.append(page)
-        if part.samples:
-            keep_last(samples, settings.train.eval_samples_kept)
         return part
 
     def _engine(self) -> SilentOmni:
