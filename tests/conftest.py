@@ -41,6 +41,7 @@ LONGEST = (
     "test_weights.py",
     "test_qwen_omni.py",
     "test_download.py",
+    "test_url_folders.py",
 )
 
 # Processes that tests start inherit these; the network guard below does not reach them. Hubs must not be contacted.
