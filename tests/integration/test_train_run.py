@@ -94,6 +94,15 @@ def test_run_writes_checkpoints_and_its_log(unbroken):
     assert (result["schema"], result["steps"], result["made"], result["resumed_from"]) == ("sca.train/1", 4, 4, None)
 
 
+def test_finished_run_makes_no_further_step(train, unbroken):
+    before = weights_of(unbroken[0] / "last")
+    done = train(unbroken[0], "--resume", "--save-every", 2, "--json")
+    result = json.loads(done.stdout)
+    assert (result["steps"], result["made"]) == (STEPS, 0), done.stderr
+    assert [one.step for one in whole_checkpoints(unbroken[0])] == [2, 4]
+    assert largest_difference(weights_of(unbroken[0] / "last"), before) == 0
+
+
 def test_settings_beside_a_checkpoint_are_read_back(unbroken, model):
     settings = load_settings(unbroken[0] / "last" / "train.toml", env={})
     assert (settings.train.max_steps, settings.train.rank, settings.qwen.model_id) == (STEPS, 4, str(model))

@@ -131,7 +131,8 @@ def _run(
         _check_once(inputs, trained, trainer, main)
     began = time.monotonic()
     with stop:
-        trainer.train(resume_from_checkpoint=None if start is None else str(start))
+        if start is None or not trainer.finish(start):
+            trainer.train(resume_from_checkpoint=None if start is None else str(start))
     state: Any = trainer.state
     if state.global_step < state.max_steps:
         stop.end(f"checkpoint-{state.global_step} is saved, and the same command with --resume continues from there")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - the Trainer requires its base class
-from transformers import Trainer, TrainerCallback  # noqa: TID253
+from transformers import Trainer, TrainerCallback, TrainerState  # noqa: TID253
+from transformers.trainer import TRAINER_STATE_NAME  # noqa: TID253
 from typing_extensions import override
 
 from sca.config.sections.train.config import TrainConfig
@@ -62,6 +63,30 @@ class ThinkerTrainer(Trainer):  # type: ignore[misc]  # transformers has no type
         self._trained, self._loss, self._train = trained, loss, train
         self._of_step: list[tuple[Tensor, list[str]]] = []
         self.add_callback(_CheckFinite(self))
+
+    def finish(self, checkpoint: Path) -> bool:
+        """Do what is left of a run whose last step is done, such as its last evaluation: `train` would make a further step.
+
+        Args:
+            checkpoint: The checkpoint that the run continues from.
+
+        Returns:
+            Whether its last step is done.
+        """
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        if state.global_step < state.max_steps:
+            return False
+        self.state = state
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # weights are divided only by `train`
+            return True
+        self._load_from_checkpoint(str(checkpoint))
+        state.is_local_process_zero, state.is_world_process_zero = (
+            self.is_local_process_zero(),
+            self.is_world_process_zero(),
+        )
+        self.callback_handler.on_train_begin(self.args, state, self.control)
+        self.callback_handler.on_train_end(self.args, state, self.control)
+        return True
 
     @override
     def get_train_dataloader(self) -> DataLoader[Any]:
