@@ -1,6 +1,8 @@
 """Batches of training on a tiny thinker: packed rows equal rows alone, and logits at labels give the loss of all logits."""
 
 import pickle
+from itertools import groupby
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from sca.data.duplex.load.dataset import load
 from sca.errors import UsageError
 from sca.tokenizer import load_tokenizer
 from sca.train.batches.collate import TrainCollator
+from sca.train.batches.loader import train_loader
 from sca.train.objective.kinds import IGNORED
 from sca.train.objective.label_logits import LABELLED, logits_at_labels
 from sca.train.objective.loss import DuplexLoss, kind_weights
@@ -94,6 +97,31 @@ def test_collator_moves_to_workers(data, rows):
     collate = collator(data, packing=True)
     there = pickle.loads(pickle.dumps(collate))(rows)
     assert there["labels"].equal(collate(rows)["labels"])
+
+
+def test_workers_read_the_same_batches(data):
+    settings = {"train.batch_size": 2, "train.seed": 5}
+    read = []
+    for workers in (0, 2):
+        train = load_settings(overrides=settings | {"train.workers": workers}, env={}).train
+        loader = train_loader(data, TrainCollator(load_tokenizer("builtin:qwen"), train, data.grammar), train)
+        loader.set_epoch(1)
+        read.append([batch["input_ids"] for batch in loader])
+        assert len(read[-1]) == len(loader) == -(-len(data) // 2)
+    assert all(here.equal(there) for here, there in zip(*read, strict=True))
+    loader.set_epoch(0)
+    assert not all(here.equal(there["input_ids"]) for here, there in zip(read[0], loader, strict=True))
+
+
+def test_rows_at_a_url_are_read_by_sessions(data):
+    """Four sessions at a time, if no number is given: a worker fetches the audio of a session as a whole."""
+    far = SimpleNamespace(lengths=[10] * 60, sessions=[f"s{row // 5:02}" for row in range(60)], root="s3://bucket/rows")
+    train = load_settings(overrides={"train.workers": 0, "train.batch_size": 5}, env={}).train
+    groups = [
+        {int(far.sessions[row][1:]) // 4 for row in batch} for batch in train_loader(far, None, train).batch_sampler
+    ]
+    assert all(len(group) == 1 for group in groups)
+    assert [group for group, _ in groupby(groups)] == [groups[0], groups[4], groups[8]]
 
 
 def gradients(learner, batch, loss):

@@ -80,8 +80,8 @@ def test_counted_step_is_the_real_step(tmp_path, checkpointing, train):
     work = step_work(learner("meta", tmp_path, **train).learner, shape, checkpointing=checkpointing)
     grads = [weight.grad for weight in trained.learner.parameters() if weight.grad is not None]
     assert work.gradient_bytes == sum(grad.numel() * grad.itemsize for grad in grads)
-    assert work.peak_bytes == pytest.approx(real.peak_bytes, rel=0.06)
-    assert work.flops == pytest.approx(real.flops, rel=0.02)
+    assert work.peak_bytes == pytest.approx(real.peak_bytes, rel=0.02)
+    assert work.flops == pytest.approx(real.flops, rel=0.001)
 
 
 def test_counter_forgets_what_is_freed():
@@ -123,7 +123,7 @@ def test_dry_run_prints_what_a_run_needs(tmp_path):
     build_duplex(corpus.short_demo(tmp_path / "corpus"), tmp_path / "data", corpus.settings(window="4-6"))
     options = ["--model-path", str(model), "--set", "qwen.device_map=cpu", "--batch-size", "2", "--epochs", "3"]
     found = json.loads(sca("train", str(tmp_path / "data"), "--dry-run", "--json", *options).stdout)
-    assert found["schema"] == "sca.train.dry-run/1"
+    assert found["schema"] == "sca.train.plan/1"
     assert found["trainable"] == 4 * 64 * (2 * (64 + 64) + 2 * (64 + 32))
     assert found["steps"] == 3 * -(-found["rows"] // 2)
     assert sum(found["labels"].values()) == pytest.approx(1, abs=1e-5)

@@ -144,6 +144,6 @@ def _dry_run(data: str, settings: "Settings", *, json: bool) -> None:
 
     found = dry_run(data, settings)
     if json:
-        emit_json(of_dry_run(found), "dry-run")
+        emit_json(of_dry_run(found), "plan")
     else:
         show_dry_run(found)
