@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.run.output import StageLines, print_list, print_plan, print_results
 from sca.cli.shared.console import print_line
 from sca.cli.shared.options import ConfigFile, Json, Quiet, SetValues
 from sca.errors import OutputError, UsageError, check_target
@@ -85,6 +84,8 @@ def run_recipe_command(
     A recipe is a TOML file with a [[stage]] for each command. All stages are checked before the first one runs; a second run
     does only what is missing.
     """
+    # Not at the top: every command of sca would wait for what estimates need.
+    from sca.cli.run.output import StageLines, print_list, print_plan, print_results
     from sca.recipes.run import Selection, failure_of, run_recipe, selected
 
     if list_shipped:
