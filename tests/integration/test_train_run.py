@@ -246,6 +246,17 @@ def test_rows_that_do_not_fit_the_model_are_refused(train, root, data, model):
     assert not (root / "refused").exists()
 
 
+def test_adapter_of_another_grid_is_refused(train, root, unbroken):
+    other = root / "other-grid"
+    shutil.copytree(unbroken[0] / "last", other)
+    format_of_rows = read_json(other / "duplex.json")
+    (other / "duplex.json").write_text(json.dumps(format_of_rows | {"frames_per_chunk": 8}))
+    done = train(root / "refused", "--set", f"train.adapter={other}")
+    assert done.returncode == 3
+    assert f"{other} was trained on other rows than those of " in done.stderr
+    assert "audio.frames_per_chunk 8 (now 4)\n" in done.stderr
+
+
 def test_adapter_to_start_from(train, root, unbroken):
     done = train(root / "second", "--set", f"train.adapter={unbroken[0] / 'last'}")
     assert done.returncode == 3, "--rank is given"
