@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sca.config import load_settings
-from sca.errors import ConfigError, InputError, UsageError
-from sca.train.batches.order import BatchOrder, check_same_order
+from sca.errors import ConfigError, UsageError
+from sca.train.batches.order import BatchOrder
 from sca.train.batches.plan import pack_rows
 
 CHOICES = st.fixed_dictionaries(
@@ -108,11 +108,3 @@ def test_order_names_what_is_wrong():
         BatchOrder([5], ["s"], train(), rank=2, world=2)
     with pytest.raises(UsageError, match="at least one row"):
         BatchOrder([], [], train())
-
-
-def test_a_changed_order_cannot_be_continued():
-    saved = BatchOrder([5, 6], ["s", "s"], train()).identity
-    check_same_order(saved, BatchOrder([5, 6], ["s", "s"], train(workers=0)).identity)
-    now = BatchOrder([5, 7], ["s", "s"], train(seed=3), world=2).identity
-    with pytest.raises(InputError, match=r"lengths \w+ \(now \w+\), processes 1 \(now 2\), seed 0 \(now 3\)"):
-        check_same_order(saved, now)

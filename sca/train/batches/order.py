@@ -1,17 +1,15 @@
 """The batches of one process, epoch by epoch: a batch sampler of `torch.utils.data.DataLoader` that resumes exactly."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from sca.config.sections.train.config import TrainConfig
 from sca.data.duplex.load.order import in_loader_order
-from sca.errors import ConfigError, InputError, UsageError
-from sca.textutil import counted
+from sca.errors import ConfigError, UsageError
 from sca.train.batches.plan import Batch, epoch_batches, pack_rows, row_groups
 
-__all__ = ["BatchOrder", "check_same_order"]
+__all__ = ["BatchOrder"]
 
 
 class BatchOrder:
@@ -86,25 +84,6 @@ class BatchOrder:
             places = sum(max(self._lengths[row] for row in batch) * len(batch) for batch in self._epoch_batches())
         return sum(self._lengths) / places
 
-    @property
-    def identity(self) -> dict[str, object]:
-        """What decides the order, to be stored with a checkpoint; see `check_same_order`."""
-        train = self._train
-        lengths = sha256(np.asarray(self._lengths, np.int64).tobytes()).hexdigest()[:16]
-        found: dict[str, object] = {
-            "rows": len(self._lengths),
-            "lengths": lengths,
-            "processes": self._world,
-            "seed": train.seed,
-            "packing": train.packing,
-            "shuffle_sessions": self._sessions,
-        }
-        if train.packing:
-            found["batch_tokens"] = train.batch_tokens
-        else:
-            found |= {"batch_size": train.batch_size, "length_groups": train.length_groups}
-        return found | ({"workers": train.workers} if self._sessions else {})
-
     def _epoch_batches(self) -> list[Batch]:
         generator = np.random.default_rng((self._train.seed, self.epoch))
         if not self._train.packing:
@@ -117,22 +96,3 @@ class BatchOrder:
             )
         groups = [self._packs[at] for at in generator.permutation(len(self._packs))]
         return [group[at] for group in groups for at in generator.permutation(len(group))]
-
-
-def check_same_order(saved: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """Check that a run continues with the batches that it would have read next.
-
-    Args:
-        saved: The `identity` of the order of the run so far.
-        now: That of this run.
-
-    Raises:
-        InputError: They differ.
-    """
-    different = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
-    if different:
-        listed = ", ".join(f"{name} {saved.get(name)} (now {now.get(name)})" for name in different)
-        raise InputError(
-            f"the run to continue read its rows in another order: {listed}",
-            hint=f"continue it with the same {counted(len(different), 'value')}, or start a run in another folder",
-        )
