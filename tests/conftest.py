@@ -31,6 +31,7 @@ LONGEST = (
     "test_cascade_weights.py",
     "test_verify_mutations.py",
     "test_transcribe.py",
+    "test_train_run.py",
     "test_accept_damage.py",
     "test_inspect.py",
     "test_build_duplex.py",
