@@ -43,6 +43,8 @@ LONGEST = (
     "test_qwen_omni.py",
     "test_download.py",
     "test_url_folders.py",
+    "test_ray.py",
+    "test_chaos_scale.py",
 )
 
 # Processes that tests start inherit these; the network guard below does not reach them. Hubs must not be contacted.
