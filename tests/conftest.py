@@ -22,6 +22,8 @@ UNCATEGORISED = {"test_layers.py", "test_docs.py", "test_readme.py"}
 # a long file. Pages, clients and devices in real time mostly wait.
 LONGEST = (
     "test_docs.py",
+    "test_train_loop.py",
+    "test_train_processes.py",
     "test_client_matrix.py",
     "test_page_conversation.py",
     "test_devices.py",

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sca.config import Settings
+from sca.data.demo import CORPUS
+from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
+from sca.data.runs.files import write_json_lines
 from sca.data.runs.owner import DEMO, claim, ensure_owned_dir
 from sca.infer.engines.qwen_omni.loading.requirements import check_installed
 from sca.infer.engines.registry import load_engine
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODEL", "RUN", "TrainedDemo", "train_demo", "training_settings"]
 
-MODEL, RUN = "model", "run"
+MODEL, LESSON, RUN = "model", "lesson", "run"
 _WHOLE = "model.safetensors"
 _CHOSEN: Mapping[str, object] = {
     "targets": "attention,experts,lm_head",  # attention alone cannot move the output of a random lm_head to a token
@@ -115,11 +118,28 @@ def train_demo(
         claim(model, DEMO)
         save(model, books=3, vocoder_width=16)
     settings = training_settings(settings, model)
-    summary = train(data, folder / RUN, settings, resume=True, listener=listener)
+    lesson = _lesson(folder, data, settings)
+    summary = train(lesson, folder / RUN, settings, resume=True, listener=listener)
     adapted = settings.model_copy(update={"qwen": settings.qwen.model_copy(update={"adapter": str(summary.last)})})
     engine = load_engine("qwen-omni", adapted)
     tokenizer, replays = load_tokenizer(BUILTIN_QWEN), []
-    for row in load(data):
+    for row in load(lesson):
         replays.append(replay(engine, row, settings.grid, settings.duplex.system_prompt))
         on_row(replays[-1], tokenizer)
     return TrainedDemo(model, summary, tuple(replays))
+
+
+def _lesson(folder: Path, data: Path, settings: Settings) -> Path:
+    """Build a data set without the rows of the speaker who begins the conversation, and return its folder.
+
+    Nothing is heard before the first word of this speaker, so a model cannot know from the sound to begin.
+    """
+    rows = load(data)
+    records = [rows.record(index) for index in range(len(rows))]
+    begins = min((r for r in records if r["segments"]), key=lambda r: (r["start_chunk"], r["segments"][0]["start_s"]))
+    dropped = [record["row_id"] for record in records if record["speaker"] == begins["speaker"]]
+    drops = folder / "drops.jsonl"
+    write_json_lines(drops, ({"row_id": row_id, "mark": "drop"} for row_id in dropped))
+    duplex = settings.duplex.model_copy(update={"drops": drops, "model_path": BUILTIN_QWEN})
+    build_duplex(folder / CORPUS, folder / LESSON, settings.model_copy(update={"duplex": duplex}))
+    return folder / LESSON

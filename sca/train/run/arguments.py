@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_trackers", "training_arguments"]
 
+_NEVER = 2**31 - 1  # steps; the Trainer does not take infinity
 _DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -61,7 +61,7 @@ def training_arguments(output: Path, settings: Settings) -> TrainingArguments:
         seed=train.seed,
         logging_steps=train.log_every,
         logging_nan_inf_filter=False,  # a loss that is not finite ends the run
-        save_steps=train.save_every or math.inf,
+        save_steps=train.save_every or _NEVER,
         report_to=[] if train.trackers == "none" else train.trackers.split(","),
         remove_unused_columns=False,
         label_names=["labels"],

@@ -1,0 +1,53 @@
+"""`accelerate launch` with two processes on a CPU trains like one process with the doubled batch."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sca.data.duplex.build.dataset import build_duplex
+from sca.train import tiny
+from tests.helpers import command, corpus
+
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Two rows, and a tiny model whose weights have the usual scale: rounding is not amplified from layer to layer."""
+    root = tmp_path_factory.mktemp("processes")
+    build_duplex(corpus.short_demo(root / "corpus", 10.5), root / "rows", corpus.settings(), jobs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "GAIN", 1.0)
+        tiny.save(root / "model", books=3, vocoder_width=16)
+    return root
+
+
+def words(root, output, batch_size):
+    values = {
+        "qwen.device_map": "cpu", "train.targets": "attention,lm_head", "train.rank": 8, "train.workers": 0,
+        "train.gradient_checkpointing": "false", "train.log_every": 1, "train.check": "false", "train.warmup": 0,
+    }  # fmt: skip
+    given = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    named = ("--model-path", root / "model", "--max-steps", STEPS, "--batch-size", batch_size, "--eval-every", 0)
+    return ["train", root / "rows", "-o", output, *named, *given, "--json"]
+
+
+def losses(output):
+    return [json.loads(line)["loss"] for line in (output / "train.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_equal_the_doubled_batch(inputs, tmp_path):
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    both = [*launch, "-m", "sca", *map(str, words(inputs, tmp_path / "two", 1))]
+    two = subprocess.run(both, capture_output=True, text=True)
+    assert two.returncode == 0, two.stderr
+    assert json.loads(two.stdout)["epochs"] == STEPS  # a batch of each process is half of the rows
+    one = command.sca(*words(inputs, tmp_path / "one", 2))
+    assert one.returncode == 0, one.stderr
+    found, wanted = losses(tmp_path / "two"), losses(tmp_path / "one")
+    assert len(wanted) == STEPS
+    assert wanted[0] != pytest.approx(wanted[-1], rel=1e-3)  # it has learned something
+    assert found == pytest.approx(wanted, rel=1e-4)
