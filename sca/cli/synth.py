@@ -191,6 +191,7 @@ def _report(summary: "RunSummary[SynthDetails]", *, json: bool, quiet: bool) -> 
                 "timing": details.timing.name,
                 "made": summary.made,
                 "already": summary.already,
+                "others": details.others,
                 "audio_s": round(details.audio_s, 3),
                 "words": details.words,
                 "turns": details.turns,
@@ -204,6 +205,8 @@ def _report(summary: "RunSummary[SynthDetails]", *, json: bool, quiet: bool) -> 
             f"{details.audio_s / 3600:.2f} h, {counted(details.words, 'word')} in {details.root}"
         )
         print_line(kinds)
+        if details.others:
+            print_line(f"{counted(details.others, 'more conversation')} of earlier runs in the folder")
         print_line(f"build it:  {command_line('build-duplex', details.root, '-o', 'my_data')}")
     if summary.failed:
         if not quiet:

@@ -55,7 +55,7 @@ def create_new(temporary: Path) -> None:
 
 
 def check_no_link(path: Path) -> None:
-    """Check that a file that is written in place is no link to a file elsewhere.
+    """Check that a file that is written in place, or a folder with such files, is no link to one elsewhere.
 
     Raises:
         OutputError: It is a link.

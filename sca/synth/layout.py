@@ -5,10 +5,14 @@ TXT/SESSION_SPEAKER.txt     [start,end] speaker gender text, in seconds, one tur
 WORDS/SESSION_SPEAKER.json  [[word, start, end], ...] in seconds
 STEREO/SESSION.wav          both speakers (with the option)
 LABELS/SESSION.json         every turn with its kind, and how the conversation was made; the last file
+
+Corpus readers find a conversation by its transcripts, so these are written after all that is read with them.
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +26,7 @@ __all__ = [
     "conversation_files",
     "is_written",
     "remove_conversation",
+    "remove_cut_off",
     "speaker_ids",
     "write_audio",
     "write_conversation",
@@ -29,6 +34,9 @@ __all__ = [
 
 _DIGITS = 6
 """Decimals of a time: a sample at 48 kHz is 21 µs."""
+_OF_SPEAKERS = ("WAV", "TXT", "WORDS")
+_NAME = re.compile(r"S\d{5,}-.+")
+"""Names of conversations."""
 
 
 def speaker_ids(conversation: SyntheticConversation) -> tuple[str, str]:
@@ -41,7 +49,7 @@ def speaker_ids(conversation: SyntheticConversation) -> tuple[str, str]:
 
 
 def write_conversation(root: Path, session: str, conversation: SyntheticConversation, made: dict[str, object]) -> None:
-    """Write the files of a conversation, each complete or not at all, the labels last.
+    """Write the files of a conversation, each complete or not at all, the transcripts and then the labels last.
 
     Args:
         root: The folder of the corpus.
@@ -54,27 +62,27 @@ def write_conversation(root: Path, session: str, conversation: SyntheticConversa
     """
     speakers, rate_hz = speaker_ids(conversation), conversation.rate_hz
     tracks = [float32_to_int16(track, 32767) for track in conversation.tracks]
-    for side, speaker in enumerate(speakers):
-        name = f"{session}_{speaker}"
-        events = [event for event in conversation.events if event.speaker == side]
-        write_audio(root / "WAV" / f"{name}.wav", tracks[side], rate_hz)
-        _write_text(root / "TXT" / f"{name}.txt", "".join(_lines(events, speaker, rate_hz)))
+    said = [[event for event in conversation.events if event.speaker == side] for side in range(len(speakers))]
+    for speaker, events, track in zip(speakers, said, tracks, strict=True):
+        write_audio(root / "WAV" / f"{session}_{speaker}.wav", track, rate_hz)
         words = (
             json.dumps([word.text, _seconds(word.start, rate_hz), _seconds(word.end, rate_hz)], ensure_ascii=False)
             for event in events
             for word in event.words
         )
-        _write_text(root / "WORDS" / f"{name}.json", "[\n" + ",\n".join(words) + "\n]\n")
+        _write_text(root / "WORDS" / f"{session}_{speaker}.json", "[\n" + ",\n".join(words) + "\n]\n")
     if made.get("stereo"):
         write_audio(root / "STEREO" / f"{session}.wav", np.stack(tracks, axis=1), rate_hz)
+    for speaker, events in zip(speakers, said, strict=True):
+        _write_text(root / "TXT" / f"{session}_{speaker}.txt", "".join(_lines(events, speaker, rate_hz)))
     write_json(root / "LABELS" / f"{session}.json", _labels(session, speakers, conversation, made))
 
 
 def conversation_files(root: Path, session: str) -> Iterator[Path]:
     """Yield the files of a conversation that exist; the labels first."""
     yield from (path for path in [root / "LABELS" / f"{session}.json"] if path.is_file())
-    for folder in ("WAV", "TXT", "WORDS"):
-        yield from sorted((root / folder).glob(f"{session}_*"))
+    for folder in _OF_SPEAKERS:
+        yield from sorted((root / folder).glob(f"{escape(session)}_*"))
     yield from (path for path in [root / "STEREO" / f"{session}.wav"] if path.is_file())
 
 
@@ -87,6 +95,20 @@ def remove_conversation(root: Path, session: str) -> None:
     """Delete the files of a conversation, the labels first."""
     for path in conversation_files(root, session):
         path.unlink()
+
+
+def remove_cut_off(root: Path, finished: Collection[str]) -> None:
+    """Delete the files of conversations that no run has finished, such as the one in progress when a run was killed.
+
+    Args:
+        root: The folder of the corpus.
+        finished: The names of the finished conversations.
+    """
+    found = {path.stem.rpartition("_")[0] for folder in _OF_SPEAKERS for path in (root / folder).glob("S*_*")}
+    found |= {path.stem for folder in ("LABELS", "STEREO") for path in (root / folder).glob("S*")}
+    for session in sorted(found.difference(finished)):
+        if _NAME.fullmatch(session):
+            remove_conversation(root, session)
 
 
 def write_audio(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:

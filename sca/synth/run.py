@@ -19,9 +19,9 @@ from sca.data.runs.progress import ProgressListener
 from sca.data.runs.shards import Shard, setting_up
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.distribution import __version__
-from sca.errors import InputError, OutputError, UsageError
+from sca.errors import InputError, OutputError, UsageError, writing
 from sca.synth.conversation import make_conversation
-from sca.synth.layout import is_written, remove_conversation, write_conversation
+from sca.synth.layout import is_written, remove_conversation, remove_cut_off, write_conversation
 from sca.synth.measure import find_timing
 from sca.synth.script import Script
 from sca.synth.timing import Timing
@@ -44,6 +44,7 @@ class SynthDetails:
         words: Words of the finished conversations.
         turns: Their turns by kind.
         audio_s: Their length in seconds.
+        others: Finished conversations in the folder that an earlier run made, and that this one was not to make.
     """
 
     root: Path
@@ -51,6 +52,7 @@ class SynthDetails:
     words: int = 0
     turns: dict[str, int] = field(default_factory=dict)
     audio_s: float = 0.0
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ def synthesize(
         else:
             _until(hours * 3600, scripts, make, run)
         run.settle()
+        if shard is None:
+            _clear(root, run)
         _add_totals(run)
         return run.summary
 
@@ -227,6 +231,14 @@ def _record(item: Item[_Job], result: tuple[str, float, int, dict[str, int]]) ->
 
 def _facts(entry: LedgerEntry, name: str) -> float:
     return float(entry.extra.get(name, 0.0)) if entry.status == "kept" else 0.0
+
+
+def _clear(root: Path, run: IncrementalRun[SynthDetails]) -> None:
+    """Remove what is left of conversations that were not finished, and count those that earlier runs finished."""
+    finished = {name for name, entry in run.ledger.entries().items() if entry.status == "kept"}
+    with writing(root):
+        remove_cut_off(root, finished)
+    run.summary.details.others = len(finished - run.entries.keys())
 
 
 def _add_totals(run: IncrementalRun[SynthDetails]) -> None:

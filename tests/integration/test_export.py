@@ -86,6 +86,20 @@ def exported_files(root: Path) -> dict[str, bytes]:
     return {name: content for name, content in corpus.tree_bytes(root).items() if not name.startswith(".sca")}
 
 
+def test_same_relative_path_in_another_folder_is_another_data_set(data, tmp_path, monkeypatch):
+    corpus.short_demo(tmp_path / "corpus")
+    build_duplex(tmp_path / "corpus", tmp_path / "data", corpus.settings(validation=0.0))
+    for folder in (data.parent, tmp_path):
+        monkeypatch.chdir(folder)
+        export(Path("data"), folder / "relative", "parquet", shard_bytes=SMALL)
+        assert not verify(folder / "relative").problems
+    # And so is one that takes its place.
+    shutil.rmtree("data")
+    shutil.copytree(data, "data")
+    export(Path("data"), tmp_path / "replaced", "parquet", shard_bytes=SMALL)
+    assert exported_files(tmp_path / "replaced") == exported_files(data.parent / "relative")
+
+
 @pytest.mark.parametrize("kind", BUILT_IN_FORMATS)
 def test_record_lists_every_file_of_several_shards(exports, kind):
     summary, root = exports[kind], exports[kind].details.root

@@ -9,7 +9,9 @@ import soundfile
 import sca
 from sca.config import SynthConfig
 from sca.errors import InputError, MissingToolError, OutputError, UsageError
+from sca.files.atomic import atomic_write
 from sca.infer.speech import espeak_api
+from sca.synth import layout
 from sca.synth.conversation import make_conversation
 from sca.synth.layout import conversation_files
 from sca.synth.measure import find_timing, measure_timing
@@ -194,6 +196,33 @@ def test_other_settings_need_another_folder_or_force(tmp_path):
         sca.synthesize(SHORT, tmp_path / "out", settings={"synth.seed": 5}, jobs=1)
     assert sca.synthesize("chess", tmp_path / "out", jobs=1, force=True).made == 1
     assert not list((tmp_path / "out" / "WAV").glob(f"*{SHORT}*"))
+
+
+def test_only_finished_conversations_stay_in_the_corpus(tmp_path):
+    root = tmp_path / "out"
+    sca.synthesize(SHORT, root, jobs=1)
+    line = json.loads((root / "ledger.jsonl").read_text(encoding="utf-8"))
+    one = list(conversation_files(root, line["item"]))
+    for path in one:  # one that a longer run finished, and one that was in progress when it was killed
+        for name in ("S00002-lost-keys", "S00003-lost-keys"):
+            if name == "S00002-lost-keys" or path.parent.name in ("WAV", "TXT"):
+                path.with_name(path.name.replace(line["item"], name)).write_bytes(path.read_bytes())
+    (root / "WAV" / "S3_mine.wav").write_bytes(b"")
+    with (root / "ledger.jsonl").open("a", encoding="utf-8") as ledger:
+        ledger.write(json.dumps(line | {"item": "S00002-lost-keys"}) + "\n")
+    summary = sca.synthesize(SHORT, root, jobs=1)
+    assert (summary.made, summary.already, summary.details.others) == (0, 1, 1)
+    assert len(list(conversation_files(root, "S00002-lost-keys"))) == 7
+    assert not list(conversation_files(root, "S00003-lost-keys"))
+    assert (root / "WAV" / "S3_mine.wav").exists()
+
+
+def test_transcripts_are_written_after_what_is_read_with_them(monkeypatch, tmp_path):
+    written = []
+    monkeypatch.setattr(layout, "atomic_write", lambda path: written.append(path.parent.name) or atomic_write(path))
+    monkeypatch.setattr(layout, "write_json", lambda path, _: written.append(path.parent.name))
+    layout.write_conversation(tmp_path, "S00001-x", make(), {"stereo": True})
+    assert written == ["WAV", "WORDS", "WAV", "WORDS", "STEREO", "TXT", "TXT", "LABELS"]
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from sca.data.runs.files import atomic_write
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.owner import BUILD, CONVERT, EXPORT, SYNTH, claim, ensure_owned_dir
+from sca.data.runs.shards import Shard
 from sca.errors import InputError, OutputError
 from sca.files.locks import HeldError, locked
 from sca.infer.session.report import write_report
@@ -88,6 +89,17 @@ def test_link_under_the_temporary_name_is_not_followed(tmp_path):
     assert (tmp_path / "letter").read_text() == "mine"
     assert (tmp_path / "rows.json").read_text() == "[]"
     assert not (tmp_path / "rows.json").is_symlink()
+
+
+@pytest.mark.parametrize("name", [".sca", ".sca/shards"])
+@pytest.mark.parametrize("shard", [None, Shard(1, 2)])
+def test_run_does_not_write_through_a_linked_folder(tmp_path, name, shard):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(OutputError, match=f"{name} is a link"), lock_dir(tmp_path / "out", shard):
+        pass
+    assert not list((tmp_path / "mine").iterdir())
 
 
 @pytest.mark.parametrize("make", [lambda lock: lock.symlink_to("letter"), lambda lock: os.mkfifo(lock)])

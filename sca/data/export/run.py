@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from sca.data.duplex.report.card import write_duplex_card
@@ -111,7 +111,7 @@ def export(
             Ledger(root / LEDGER_FILE), details, retry_failed=retry_failed, listener=listener, shard=part
         )
         shards = exporter.plan(dataset, shard_bytes)
-        results = _write_missing(run, data, shards, executor or ProcessExecutor(jobs or _default_jobs(dataset)))
+        results = _write_missing(run, dataset, shards, executor or ProcessExecutor(jobs or _default_jobs(dataset)))
         finished = [results[shard.name] for shard in shards if shard.name in results]
         if part is None and len(finished) == len(shards):
             _finish(dataset, exporter, claim, root, finished)
@@ -133,7 +133,7 @@ def _default_jobs(dataset: DatasetReader) -> int:
 
 
 def _write_missing(
-    run: IncrementalRun[ExportDetails], data: Path, shards: Sequence[Shard], executor: Executor
+    run: IncrementalRun[ExportDetails], dataset: DatasetReader, shards: Sequence[Shard], executor: Executor
 ) -> dict[str, ShardResult]:
     """Write the shards that are not finished, and return the results of all finished shards by name."""
     root, export_format = run.summary.details.root, run.summary.details.format
@@ -156,7 +156,8 @@ def _write_missing(
         results[item.name] = result
         return _kept(result, made=True)
 
-    work = partial(_write_shard, data=data, root=root, export_format=export_format)
+    content = json.dumps(dataset.fingerprint)
+    work = partial(_write_shard, data=dataset.root, content=content, root=root, export_format=export_format)
     run.execute(todo, work, record, executor=executor, fatal=(ScaError,))
     run.settle(keep_others=False)
     return results
@@ -166,22 +167,23 @@ def _kept(result: ShardResult, *, made: bool) -> Outcome:
     return Outcome(LedgerEntry(result.name, "", "kept"), result.audio_s, made=made)
 
 
-def _write_shard(shard: Shard, data: Path, root: Path, export_format: str) -> ShardResult:
+def _write_shard(shard: Shard, data: Path, content: str, root: Path, export_format: str) -> ShardResult:
     """Write one shard and then its record, in any process."""
-    result = load_exporter(export_format).write_shard(_open_dataset(data), root, shard)
+    result = load_exporter(export_format).write_shard(_open_dataset(data, data.absolute(), content), root, shard)
     write_result(root, shard, result)
     return result
 
 
-_DATASETS: dict[Path, DatasetReader] = {}
+@lru_cache(maxsize=1)
+def _open_dataset(data: Path, place: Path, content: str) -> DatasetReader:
+    """Open the data set once per worker process, not once per shard.
 
-
-def _open_dataset(data: Path) -> DatasetReader:
-    """Open the data set once per worker process, not once per shard."""
-    if data not in _DATASETS:
-        _DATASETS.clear()
-        _DATASETS[data] = open_dataset(data)
-    return _DATASETS[data]
+    Args:
+        data: The data set.
+        place: Its absolute path: the working folder of a process may change.
+        content: Its fingerprint: another one may take its place.
+    """
+    return open_dataset(data)
 
 
 def _finish(

@@ -13,6 +13,7 @@ from sca.data.runs.shards import SHARDS, Shard, remove_locks, shard_locks
 from sca.data.runs.store.entries import LedgerEntries
 from sca.data.runs.store.entry import LedgerEntry, line_of
 from sca.errors import InputError, writing
+from sca.files.atomic import check_no_link
 from sca.files.locks import HeldError, locked
 
 __all__ = ["Ledger", "LedgerEntry", "lock_dir"]
@@ -56,9 +57,12 @@ def lock_dir(folder: Path, shard: Shard | None = None) -> Iterator[None]:
 
     Raises:
         InputError: Another run holds it, or this shard.
-        OutputError: It cannot be made or written to, or its lock is a link or another special file.
+        OutputError: It cannot be made or written to, its lock is a link or another special file, or its folder `.sca` is
+            a link.
     """
     with writing(folder):
+        for inner in (folder / SHARDS.parent, folder / SHARDS):
+            check_no_link(inner)
         (folder if shard is None else folder / SHARDS).mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
