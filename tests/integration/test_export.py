@@ -86,7 +86,7 @@ def exported_files(root: Path) -> dict[str, bytes]:
     return {name: content for name, content in corpus.tree_bytes(root).items() if not name.startswith(".sca")}
 
 
-def test_same_relative_path_in_another_folder_is_another_data_set(data, tmp_path, monkeypatch):
+def test_same_relative_path_elsewhere_is_another_data_set(data, tmp_path, monkeypatch):
     corpus.short_demo(tmp_path / "corpus")
     build_duplex(tmp_path / "corpus", tmp_path / "data", corpus.settings(validation=0.0))
     for folder in (data.parent, tmp_path):
