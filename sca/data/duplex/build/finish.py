@@ -8,6 +8,8 @@ from typing import Any
 
 from sca.config import Settings
 from sca.data.datasets.arrow import iter_batches, write_dict
+from sca.data.digests.file_facts import FileFacts
+from sca.data.digests.finished import Finished, identity_of
 from sca.data.duplex.align.registry import aligner_profile
 from sca.data.duplex.build.splits import validation_sessions
 from sca.data.duplex.evidence.duplicates import sessions_with_the_same_content
@@ -22,7 +24,7 @@ from sca.data.duplex.storage.build_settings import read_settings
 from sca.data.duplex.storage.tracks import stored_tracks
 from sca.data.duplex.storage.upgrade import upgrade_storage
 from sca.data.duplex.storage.writer import merge_tables, write_split_files
-from sca.data.runs.files import write_json
+from sca.data.runs.files import read_json, write_json
 from sca.distribution import __version__
 from sca.errors import InputError, writing
 
@@ -38,7 +40,7 @@ def finish(
     results: Iterable[SessionResult],
     skipped: Sequence[str],
 ) -> Report:
-    """Write everything that is derived from the sessions.
+    """Write everything that is derived from the sessions, unless an earlier run has written it from the same sessions.
 
     Args:
         root: The data set.
@@ -56,6 +58,55 @@ def finish(
         raise InputError(
             f"no session could be used: {reasons}", hint=f"{root / 'ledger.jsonl'} has every session's reason"
         )
+    if (report := _stored_report(root, settings, in_order, skipped)) is not None:
+        return report
+    report = _write(root, settings, in_order, skipped)
+    # The files of sessions may have been completed meanwhile.
+    _finished(root, settings, in_order, skipped).note(_final_files(root))
+    return report
+
+
+def _stored_report(
+    root: Path, settings: Settings, in_order: Sequence[SessionResult], skipped: Sequence[str]
+) -> Report | None:
+    """Return the report of an earlier run; None if there is anything to write."""
+    if (root / ".sca" / "scratch").exists() or not _finished(root, settings, in_order, skipped).holds():
+        return None
+    try:
+        return Report.model_validate(read_json(root / "report.json"))
+    except (InputError, ValueError):
+        return None
+
+
+def _finished(root: Path, settings: Settings, in_order: Sequence[SessionResult], skipped: Sequence[str]) -> Finished:
+    """Return the state of the files that are derived from sessions as they are now, and from the settings."""
+    sessions = []
+    for result in in_order:
+        paths = SessionPaths(root, result.session_id)
+        files = [identity_of(path) for path in (paths.record, paths.storage, paths.rows)]
+        state = [result.session_id, result.key, result.status, result.reason, result.augmented_from]
+        sessions.append([*state, *files])
+    made_from = {
+        "version": __version__,
+        "settings": settings.model_dump(mode="json"),
+        "made with": read_settings(root),
+        "word times": str(aligner_profile(settings)),
+        "skipped": list(skipped),
+        "sessions": sessions,
+    }
+    return Finished(FileFacts(root), root / "report.json", made_from)
+
+
+def _final_files(root: Path) -> list[Path]:
+    """Return the places of all files that `_write` writes; those of a split that has no session do not exist."""
+    names = ("dataset_dict.json", "report.json", "report.html", "README.md")
+    tables = [root / name / part for name in ("storage", *_SPLITS) for part in ("state.json", "dataset_info.json")]
+    return [*(root / name for name in names), *tables, *(root / name / _ROWS_FILE for name in _SPLITS)]
+
+
+def _write(root: Path, settings: Settings, in_order: Sequence[SessionResult], skipped: Sequence[str]) -> Report:
+    """Write everything that is derived from the sessions, and return the report."""
+    kept = [result for result in in_order if result.status == "kept"]
     validation = validation_split(kept, settings)
     for result in kept:
         # A session all of whose rows are left out is in no split; `sca verify` counts it to the first one.
