@@ -5,7 +5,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -16,7 +15,7 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
-from sca.cli.main import app
+from sca.cli.main import app, run
 from sca.config import DuplexConfig, QwenConfig
 from sca.errors import ConfigError, ScaError
 from sca.infer.engine import BatchEngine, SessionConfig
@@ -27,6 +26,7 @@ from sca.infer.frames import AudioInput, ErrorFrame
 from scripts.make_tiny_omni import build
 from tests.helpers.engine_contract import comparable, demo_speech, inputs_of
 from tests.helpers.omni import OmniContract, broken_vocoder, qwen_tokenizer, sound_of
+from tests.helpers.processes import Forked
 
 BRIEF = SessionConfig(prompt="Be brief.")
 
@@ -198,30 +198,28 @@ def test_command_with_two_processes_writes_equal_bytes(tiny_omni, clip, tmp_path
     assert codes == [0], "it ended because of the request"
 
 
-def talking(*words):
+def talking(output, *words):
     """Start a command in its own process group, as a terminal does."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "sca", *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+
+    def command():
+        sys.argv = ["sca", *words]
+        run()
+
+    return Forked(command, output)
 
 
-def people_of(run):
+def people_of(command):
     """The child processes of a command that still run."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) == run.pid and process.status() != psutil.STATUS_ZOMBIE:
+            if os.getsid(process.pid) == command.pid and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-    return [process for process in found if process.pid != run.pid]
+    return [process for process in found if process.pid != command.pid]
 
 
-def has_talker(run):
-    for process in people_of(run):
+def has_talker(command):
+    for process in people_of(command):
         with contextlib.suppress(psutil.Error):
             if "spawn_main" in " ".join(process.cmdline()):
                 return True
@@ -243,16 +241,16 @@ def test_ended_command_leaves_no_process_behind(tiny_omni, tmp_path):
     soundfile.write(heard, np.zeros(3600 * 1600, np.int16), 1600)  # an hour, so that the command does not end by itself
     (tmp_path / "said").mkdir()
     interrupted, killed = (
-        talking(*words_for(tiny_omni, heard, tmp_path / name, *TWO)) for name in ("out.wav", "said/out.wav")
+        talking(tmp_path / f"{index}.log", *words_for(tiny_omni, heard, tmp_path / name, *TWO))
+        for index, name in enumerate(("out.wav", "said/out.wav"))
     )
-    for run in (interrupted, killed):
-        wait_for(lambda run=run: has_talker(run))
-        if run is interrupted:
-            os.killpg(run.pid, signal.SIGINT)
+    for command in (interrupted, killed):
+        wait_for(lambda command=command: has_talker(command))
+        if command is interrupted:
+            os.killpg(command.pid, signal.SIGINT)
     wait_for(lambda: list((tmp_path / "said").iterdir()))  # the output has begun
-    killed.terminate()
-    for run, code in ((interrupted, 130), (killed, -signal.SIGTERM)):
-        _, output = run.communicate(timeout=240)
-        assert run.returncode == code
-        assert "Traceback" not in output
-        wait_for(lambda run=run: not people_of(run))
+    os.kill(killed.pid, signal.SIGTERM)
+    for command, code in ((interrupted, 130), (killed, -signal.SIGTERM)):
+        assert command.wait(240) == code, command.output.read_text()
+        assert "Traceback" not in command.output.read_text()
+        wait_for(lambda command=command: not people_of(command))
