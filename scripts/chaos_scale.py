@@ -103,7 +103,7 @@ class Bench:
         (folder / "chaos_work.py").write_text(WORK, encoding="utf-8")
         (folder / "run.py").write_text(RUN, encoding="utf-8")
         self.whole = folder / "whole"
-        done = self.start(self.whole, seconds=0.0)
+        done = self.start(self.whole, "threads", seconds=0.0)  # in one process, which starts faster
         done.communicate()
         assert done.returncode == 0
 
@@ -315,7 +315,7 @@ def denied(bench: Bench, _: random.Random) -> dict[str, object]:
     process.communicate()
     wrong = ["the run that was refused ended well"] if process.returncode == 0 else []
     (out / "i00007").rmdir()
-    bench.start(out).communicate()
+    bench.start(out, "threads").communicate()
     return {"case": "denied", "wrong": wrong + bench.differences(out)}
 
 
@@ -341,7 +341,7 @@ def interrupt(
                 wrong.append(f"{kind}: exit code {process.returncode}")
             if alive:
                 wrong.append(f"{kind}, {presses} times: {len(alive)} processes are left")
-            bench.start(out).communicate()
+            bench.start(out, "threads").communicate()
             wrong += [f"{kind}, {presses} times: {name} differs" for name in bench.differences(out)]
     return {"case": "interrupt", "ends_s": ends_s, "wrong": wrong}
 

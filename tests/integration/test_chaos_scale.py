@@ -7,9 +7,10 @@ import pytest
 from scripts import chaos_scale
 
 
-@pytest.fixture
-def bench(tmp_path):
-    return chaos_scale.Bench(tmp_path, 12, 0.02)
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """The unbroken run, made once: each test has folders of its own beside it."""
+    return chaos_scale.Bench(tmp_path_factory.mktemp("chaos"), 12, 0.02)
 
 
 @pytest.mark.parametrize("what", ["worker", "main"])
@@ -32,6 +33,7 @@ def test_a_node_of_ray_is_killed(tmp_path):
 
 
 def test_a_difference_is_found(bench):
+    """Runs last, because it damages the unbroken run."""
     (bench.whole / "i00003").write_bytes(b"other")
     result = chaos_scale.kill_processes(bench, "main", "local", 1, random.Random(1))
     assert result["wrong"] == ["run 0: i00003 differs"]
