@@ -47,6 +47,12 @@ def speech(trial_data):
     return read_audio(trial_data / "clips" / "jfk.flac", 16_000)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    """A tiny model gains nothing from a second thread, and threads that wait for a busy core spin."""
+    monkeypatch.setattr(transcriber, "usable_cores", lambda: 1)
+
+
 def words_for(whisper, *sources, save_file, options=()):
     plain = [
         "transcribe",
@@ -185,17 +191,17 @@ def test_tagger_is_identified_by_its_weights(whisper, speech, tmp_path):
 
 
 def test_killed_and_continued_equals_uninterrupted(whisper, speech, tmp_path):
-    for n in range(20):
+    for n in range(12):
         record(tmp_path / "in" / f"show{n:02}.wav", speech[800 * n : 800 * n + 24_000])
     save_file, ledger = tmp_path / "killed" / "lines.jsonl", ledger_of(tmp_path / "killed" / "lines.jsonl")
-    with held(*words_for(whisper, tmp_path / "in", save_file=save_file), at="*/killed/lines.jsonl", after=9) as child:
+    with held(*words_for(whisper, tmp_path / "in", save_file=save_file), at="*/killed/lines.jsonl", after=5) as child:
         child.kill()
     had = save_file.read_bytes().count(b"\n")
-    assert had == 9
+    assert had == 5
     with save_file.open("ab") as file:
-        file.write(b'{"video_id": "show09", "timel')  # as after a power failure while a line was written
+        file.write(b'{"video_id": "show05", "timel')  # as after a power failure while a line was written
     code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file)
-    assert (code, summary["made"] + summary["already"]) == (0, 20)
+    assert (code, summary["made"] + summary["already"]) == (0, 12)
     assert summary["already"] == had
     whole = tmp_path / "whole" / "lines.jsonl"
     run(whisper, tmp_path / "in", save_file=whole)
