@@ -124,6 +124,7 @@ def synthesize(
 
         def make(first: int, count: int) -> None:
             items = [_item(root, first + at, scripts, settings, timing) for at in range(count)]
+            items = run.mine(items, lambda item: item.name)
             todo = run.plan(items, lambda item: is_written(root, item.name, stereo=settings.stereo))
             run.execute(longest_first(todo), _work, _record, executor=executor)
 

@@ -1,15 +1,19 @@
 """Shards of every data command, and arrays of Slurm: the same bytes as a run without shards."""
 
 import json
+import os
 
+import numpy as np
 import pytest
 import soundfile
 
+from sca.data.digests import file_facts
 from sca.data.runs.ledger import lock_dir
 from sca.data.runs.shards import Shard, shard_files
 from sca.errors import InputError
 from tests.helpers import corpus, sbatch
 from tests.helpers.command import sca
+from tests.helpers.show_lines import event, line
 from tests.helpers.tiny_whisper import scripted_whisper
 
 
@@ -19,7 +23,7 @@ def recordings(tmp_path_factory):
     for number in range(5):
         sound = corpus.tone(1.0 + 0.1 * number, 16_000)
         soundfile.write(folder / f"r{number}.wav", sound, 16_000)
-    return folder
+    return aged(folder)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,22 @@ def talks(tmp_path_factory):
     root = tmp_path_factory.mktemp("talks")
     for number in range(4):
         corpus.pair(root, f"A000{number}_S0001_0", audio=12.0)
-    return root
+    return aged(root)
+
+
+def aged(folder):
+    """Give files the time of a minute ago: the digest of a file that was changed just now is not kept."""
+    for path in folder.rglob("*"):
+        os.utime(path, (path.stat().st_atime - 60, path.stat().st_mtime - 60))
+    return folder
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The names of the files that were hashed for a plan."""
+    names, real = [], file_facts.input_sha256
+    monkeypatch.setattr(file_facts, "input_sha256", lambda path: (names.append(path.name), real(path))[1])
+    return names
 
 
 def everything(folder):
@@ -36,9 +55,15 @@ def everything(folder):
     return {str(name): content for name, content in found.items() if not name.name.endswith((".lock", ".files.jsonl"))}
 
 
-def equal_in_shards(words, whole, joined, *, count=2):
-    """Run a command whole and in shards, each with its output as the last word, and compare; return the shards' JSON."""
+def equal_in_shards(words, whole, joined, hashed, *, count=2):
+    """Run a command whole and in shards, each with its output as the last word; return the shards' JSON.
+
+    Shards hash each file once, all of them together, and the run that joins them hashes none.
+    """
+    hashed.clear()
     assert sca(*words, whole).returncode == 0
+    sources = sorted(hashed)
+    hashed.clear()
     documents = []
     for index in range(count, 0, -1):  # the order of shards is free
         done = sca(*words, joined, "--shard", f"{index}/{count}", "--json")
@@ -46,8 +71,10 @@ def equal_in_shards(words, whole, joined, *, count=2):
         documents.append(json.loads(done.stdout))
     assert sum(document["made"] for document in documents) > 1
     assert max(document["made"] for document in documents) < sum(document["made"] for document in documents)
+    assert sorted(hashed) == sources
     done = sca(*words, joined)
     assert done.returncode == 0, done.stderr
+    assert sorted(hashed) == sources
     return documents
 
 
@@ -63,29 +90,54 @@ def test_transcode_in_shards(recordings, tmp_path):
     assert not (joined / ".sca" / "shards").exists()
 
 
-def test_build_duplex_and_export_in_shards(talks, tmp_path):
+def test_build_duplex_and_export_in_shards(talks, tmp_path, hashed):
     whole, joined = tmp_path / "whole", tmp_path / "joined"
-    documents = equal_in_shards(("build-duplex", talks, "-o"), whole, joined, count=3)
+    documents = equal_in_shards(("build-duplex", talks, "-o"), whole, joined, hashed, count=3)
+    assert len(hashed) == 16
     assert sum(document["made"] for document in documents) == 4
     assert everything(joined) == everything(whole)
     words = ("export", whole, "--to", "webdataset", "--shard-size", "100KB", "-o")
-    equal_in_shards(words, tmp_path / "tar", tmp_path / "tars")
+    equal_in_shards(words, tmp_path / "tar", tmp_path / "tars", hashed)
     assert everything(tmp_path / "tars") == everything(tmp_path / "tar")
 
 
-def test_transcribe_in_shards(recordings, tmp_path, tmp_path_factory):
+def test_transcribe_in_shards(recordings, tmp_path, tmp_path_factory, hashed):
     model = scripted_whisper(tmp_path_factory.getbasetemp())
     words = ("transcribe", recordings, "--model", model, "--reactions", "none", "--no-vad", "-o")
     whole, joined = tmp_path / "whole", tmp_path / "joined"
-    equal_in_shards(words, whole / "shows.jsonl", joined / "shows.jsonl")
+    equal_in_shards(words, whole / "shows.jsonl", joined / "shows.jsonl", hashed)
     assert everything(joined) == everything(whole)
+    assert sorted(hashed) == [f"r{number}.wav" for number in range(5)]
     assert len((whole / "shows.jsonl").read_text().splitlines()) == 5
 
 
-def test_synth_in_shards(tmp_path):
-    words = ("synth", "--shipped", "cafe", "--conversations", 3, "--set", "synth.voices=tone:low,tone:high", "-o")
-    done = sca(*words, tmp_path / "refused", "--hours", 1, "--shard", "1/2")
-    assert done.returncode == 2
+def test_convert_in_shards(tmp_path, hashed):
+    sound = np.random.default_rng(0).normal(0, 0.1, 16_000 * 20)
+    lines = []
+    for number in range(3):
+        path = tmp_path / "audio" / f"show {number}.flac"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, sound[number:], 16_000)
+        lines.append(line(path.stem, event(5.0, 15.0, "Ten seconds of talk.")))
+    aged(tmp_path / "audio")
+    (tmp_path / "shows.jsonl").write_text("\n".join(lines) + "\n")
+    inputs = ("--input-file", tmp_path / "shows.jsonl", "--audio-dir", tmp_path / "audio")
+    words = ("convert", *inputs, "--set", "convert.speaker_model=none", "--jobs", 1, "-o")
+    whole, joined = tmp_path / "whole", tmp_path / "joined"
+    equal_in_shards(words, whole, joined, hashed)
+    assert everything(joined) == everything(whole)
+    assert len(hashed) == 3
+
+
+def test_synth_in_shards(tmp_path, hashed):
+    script = tmp_path / "talk.jsonl"
+    script.write_text('{"speaker": "a", "text": "Hello there."}\n{"speaker": "b", "text": "Good morning."}\n')
+    words = ("synth", script, "--jobs", 1)
+    whole, joined = tmp_path / "whole", tmp_path / "joined"
+    equal_in_shards((*words, "--conversations", 4, "-o"), whole, joined, hashed)
+    assert everything(joined) == everything(whole)
+    done = sca(*words, "-o", tmp_path / "refused", "--hours", 1, "--shard", "1/2")
+    assert (done.returncode, "--hours" in done.stderr) == (2, True)
 
 
 def test_the_joining_run_does_what_a_shard_left(recordings, tmp_path):

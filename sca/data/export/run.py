@@ -139,17 +139,17 @@ def _write_missing(
     root, export_format = run.summary.details.root, run.summary.details.format
     results: dict[str, ShardResult] = {}
     todo: list[Item[Shard]] = []
+    own = {shard.name for shard in run.mine(shards, lambda shard: shard.name)}
     for shard in shards:
         result = read_result(root, shard)
         if result is not None:
             results[shard.name] = result
             run.count(_kept(result, made=False))
-        elif not run.leave_old_failure(shard.name):
+        elif shard.name in own and not run.leave_old_failure(shard.name):
             todo.append(Item(shard.name, shard))
     if len(results) < len(shards):  # an export that lost a shard is unfinished again
         with writing(root):
             (root / EXPORT_FILE).unlink(missing_ok=True)
-    todo = run.mine(todo)
     remove_partial_files(root, [item.name for item in todo])
 
     def record(item: Item[Shard], result: ShardResult) -> Outcome:

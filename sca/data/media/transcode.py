@@ -136,8 +136,7 @@ def _plan(
     for source in sources:
         if source.item in clash:
             run.count(transcoder.failed(source, clash[source.item]))
-    own = run.mine([Item(source.item, source) for source in sources if source.item not in clash])
-    unclear = [item.job for item in own]
+    unclear = run.mine([source for source in sources if source.item not in clash], lambda source: source.item)
     checked = {source.item: result for source, result in threads.run(unclear, partial(guarded, transcoder.check))}
     todo = []
     for source in unclear:

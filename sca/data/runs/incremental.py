@@ -43,6 +43,7 @@ NEEDED = "needs_accept_damage_s"
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Details = TypeVar("Details")
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class IncrementalRun(Generic[Details]):
             listener: Receives the progress.
             accept_damage_s: Recordings that failed because of damage, and that this limit accepts, are tried again in
                 any case.
-            shard: The part of the items to do; None for all. A shard has a ledger of its own.
+            shard: The part of the items to do, see `mine`; None for all. A shard has a ledger of its own.
         """
         self._accept_damage_s, self._shard = accept_damage_s, shard
         self._whole = ledger.path
@@ -175,9 +176,14 @@ class IncrementalRun(Generic[Details]):
         self.entries[outcome.entry.item] = outcome.entry
         self.summary.add(outcome)
 
-    def mine(self, items: Sequence[Item[Job]]) -> list[Item[Job]]:
-        """Return the items of the shard: by the key where it is known, which depends on the content, else by the name."""
-        return [item for item in items if self._shard is None or self._shard.takes(item.key or item.name)]
+    def mine(self, things: Iterable[Thing], name: Callable[[Thing], str]) -> list[Thing]:
+        """Return what belongs to the shard; everything without a shard. A shard plans and executes nothing else.
+
+        Args:
+            things: What the run is about, before anything of it is read: a shard hashes only its own files.
+            name: Returns the name of one, which must be the same in every shard.
+        """
+        return [thing for thing in things if self._shard is None or self._shard.takes(name(thing))]
 
     def record(self, outcome: Outcome) -> None:
         """Count an item that was worked on, and append its entry to the ledger."""
@@ -219,7 +225,7 @@ class IncrementalRun(Generic[Details]):
         The ledger entry has the traceback of an unexpected one.
 
         Args:
-            items: The items to do, in the order in which they are begun (`longest_first`). A shard does its own of them.
+            items: The items to do, in the order in which they are begun (`longest_first`).
             work: Does one job. It runs where the executor runs it, see `Executor.run`.
             record: Makes a result durable, in this thread, before the ledger has the item; returns the outcome.
             executor: Where the work is done.
@@ -228,7 +234,6 @@ class IncrementalRun(Generic[Details]):
             show_progress: Whether the listener gets these items; not for a second stage of the run.
         """
         listener = self._listener if show_progress else NullProgress()
-        items = self.mine(items)
         audio_s = sum(item.audio_s for item in items)
         listener.on_start(self.summary.total + len(items), len(items), audio_s)
         guarded_work = _GuardedModel(work) if needs_model(work) else partial(_work_on, work)

@@ -1,8 +1,8 @@
 """Shards of a run: a part of the items, in a process that knows nothing of the others, with a ledger and a lock of its own.
 
-A shard takes items by a hash, writes their results into the common output folder, and leaves what joins them to the run
-without a shard. That one reads the ledgers of all shards as entries of earlier runs, does what is missing, and removes
-them. So the results are the same bytes as those of a run without shards.
+A shard takes items by a hash of their names, writes their results into the common output folder, and leaves what joins
+them to the run without a shard. That one reads the ledgers of all shards as entries of earlier runs, does what is missing,
+and removes them. So the results are the same bytes as those of a run without shards.
 """
 
 from collections.abc import Iterable
@@ -47,9 +47,12 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index}-of-{self.count}"
 
-    def takes(self, identity: str) -> bool:
-        """Return whether an item belongs to this shard: the SHA-256 of its identity, modulo the number of shards."""
-        digest = sha256(identity.encode(errors="surrogateescape")).digest()
+    def takes(self, name: str) -> bool:
+        """Return whether an item belongs to this shard: the SHA-256 of its name, modulo the number of shards.
+
+        Not of its content: to know that, every shard would read the whole corpus.
+        """
+        digest = sha256(name.encode(errors="surrogateescape")).digest()
         return int.from_bytes(digest, "big") % self.count == self.index - 1
 
     def file_of(self, path: Path) -> Path:

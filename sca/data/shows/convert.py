@@ -162,7 +162,8 @@ class _Conversion:
         self._run.summary.notes += timelines.notes
         for line in timelines.broken:
             self._run.count(_failed(f"line {line.number}", InputError(line.reason)))
-        return longest_first(item for show in timelines.shows if (item := self._plan_show(show)) is not None)
+        own = self._run.mine(timelines.shows, lambda show: show.video_id)
+        return longest_first(item for show in own if (item := self._plan_show(show)) is not None)
 
     def _plan_show(self, show: Show) -> Item[EncodeJob] | None:
         try:

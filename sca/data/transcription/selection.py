@@ -1,13 +1,15 @@
-"""What a run knows of its recordings beside their lines: their files, their quality, and which of them are left out.
+"""What a run knows of its recordings beside their lines: their files, their items, their quality, and which are left out.
 
 Lines of recordings that the quality filters leave out are moved to a file of their own, and back when a later run with
 other filters accepts them.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,15 +26,17 @@ from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceb
 from sca.data.runs.ledger import LedgerEntry
 from sca.data.runs.local import ThreadExecutor
 from sca.data.runs.summary import ItemReason
-from sca.data.transcription.recordings import FoundFile
+from sca.data.transcription.recordings import FoundFile, KnownLine, name_recordings
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.transcriber import TranscriptionJob
 from sca.errors import InputError, ScaError
 
-__all__ = ["KnownFiles", "left_out_file", "plan_left_out", "select"]
+__all__ = ["KnownFiles", "left_out_file", "plan_items", "plan_left_out", "select"]
 
 Details = TypeVar("Details")
 _FILE, _ORIGIN, _QUALITY, _COPY_OF, _MOS = "file", "origin", "quality", "copy_of", "mos"
+_UNREAD = "?"
+"""The digest of a recording of another shard."""
 
 
 def left_out_file(save_file: Path) -> Path:
@@ -76,6 +80,58 @@ class KnownFiles:
     def facts(self, file: FoundFile) -> dict[str, object]:
         """Return what the ledger records of a file whose digest was computed or known."""
         return {_ORIGIN: file.origin, _FILE: self._known[file.origin]}
+
+
+def plan_items(
+    run: IncrementalRun[Details],
+    files: Sequence[FoundFile],
+    known: KnownFiles,
+    lines: Mapping[str, KnownLine],
+    settings: str,
+    windows: Path,
+) -> list[Item[TranscriptionJob]]:
+    """Return the items of a run with these settings. Recordings that cannot be read become failures of the run.
+
+    A shard reads its own recordings only. Those of others have a part in the names, without a digest: files that only the
+    digest tells apart have the same path within the input, so they are of one shard.
+
+    Args:
+        run: The run.
+        files: The files of all shards.
+        known: The digests of earlier runs.
+        lines: The lines that exist, by id.
+        settings: What decides a line besides the recording.
+        windows: The folder of the windows of unfinished recordings.
+    """
+    own = {file.origin for file in run.mine(files, lambda file: file.source)}
+    readable, digests = [], []
+    for file in files:
+        digest = _digest(run, file, known) if file.origin in own else _UNREAD if os.access(file.path, os.R_OK) else None
+        if digest is not None:
+            readable.append(file)
+            digests.append(digest)
+    items = []
+    for recording, digest in zip(name_recordings(readable, digests, lines), digests, strict=True):
+        if digest == _UNREAD:
+            continue
+        key = sha256(f"{digest} {settings}".encode()).hexdigest()
+        job = TranscriptionJob(recording, digest, windows / f"{key}.jsonl", known.unchanged(recording.file))
+        items.append(Item(recording.video_id, job, key))
+    return sorted(items, key=lambda item: item.name)
+
+
+def _digest(run: IncrementalRun[Details], file: FoundFile, known: KnownFiles) -> str | None:
+    """Return the SHA-256 of a recording; None if it cannot be read, which becomes a failure of the run."""
+    before = run.before.get(file.source)
+    if before is not None and before.status == "failed" and not before.key:  # of the branch below; it is tried again
+        del run.before[file.source]
+    try:
+        return guarded(known.sha256, file)
+    except InputError as error:
+        run.summary.failed.append(ItemReason(file.source, error.message))
+    except UnexpectedError as error:  # an id needs the digest, so the ledger has the path
+        run.record(with_traceback(failure(Item(file.source, file), error), error))
+    return None
 
 
 def plan_left_out(run: IncrementalRun[Details]) -> None:

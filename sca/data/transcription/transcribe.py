@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 
 from sca.audio.decode import AS_DEFAULT, Reading, probe
@@ -19,16 +18,16 @@ from sca.data.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.digests.file_facts import FileFacts
 from sca.data.quality.filters import ready_filters
 from sca.data.reactions.choice import Choice, choose_detector
-from sca.data.runs.executor import Executor, UnexpectedError, guarded
-from sca.data.runs.incremental import IncrementalRun, Item, failure, longest_first, with_traceback
+from sca.data.runs.executor import Executor, guarded
+from sca.data.runs.incremental import IncrementalRun, Item, longest_first
 from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
 from sca.data.runs.model_identity import model_identity
 from sca.data.runs.progress import ProgressListener
 from sca.data.runs.shards import Shard, remove_shard_files, shard_files
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.transcription.diarized import diarization_identity
-from sca.data.transcription.recordings import FoundFile, KnownLine, find_recordings, name_recordings
-from sca.data.transcription.selection import KnownFiles, left_out_file, plan_left_out, select
+from sca.data.transcription.recordings import KnownLine, find_recordings
+from sca.data.transcription.selection import KnownFiles, left_out_file, plan_items, plan_left_out, select
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.text_files import TextFiles, is_text_of
 from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob, processes_of, threads_of
@@ -36,7 +35,7 @@ from sca.data.transcription.whisper import Recognizer, RecognizerOptions
 from sca.data.transcription.windows import partial_dir
 from sca.display.blocks import block
 from sca.display.sound import beginning, player
-from sca.errors import InputError, MissingToolError, OutputError, ScaError, UpstreamError, UsageError
+from sca.errors import MissingToolError, OutputError, ScaError, UpstreamError, UsageError
 from sca.textutil import counted
 from sca.timeline import Show, read_shows
 from sca.word_times.profile import Profile, identity
@@ -161,11 +160,12 @@ def transcribe(
             plan_left_out(run)
         known = KnownFiles(run.before, FileFacts(save_file.parent))
         settings = _settings_key(options, choice, reading, diarization, profile)
-        items = _items(run, files, known, lines, settings, partial_dir(save_file))
+        items = plan_items(run, files, known, lines, settings, partial_dir(save_file))
         run.summary.details.recordings = {item.name: item.job.recording.path for item in items}
         todo = run.plan(items, lambda item: item.name in lines)
         if todo:
-            store.keep_partial(todo)
+            if shard is None:  # others may be at work on theirs
+                store.keep_partial(todo)
             run.summary.notes += _notes_on_detector(choice, todo, lines, save_file)
             if executor is None and recognizer is None:
                 executor = processes_of(options)
@@ -180,7 +180,6 @@ def transcribe(
                 correction=None if profile is None else profile.correction,
             )
             executor = executor or threads_of(transcriber.load())
-            todo = run.mine(todo)
             record = _recorder(run, store, known, choice)
             run.execute(_with_lengths(todo, reading), transcriber, record, executor=executor, fatal=_FATAL)
         if shard is not None:
@@ -361,34 +360,3 @@ def _complete_texts(
             written, notes = texts.complete(show)
             summary.details.text_files += written
             summary.notes += [ItemReason(show.video_id, note) for note in notes]
-
-
-def _items(
-    run: IncrementalRun[TranscribeDetails],
-    files: Sequence[FoundFile],
-    known: KnownFiles,
-    lines: Mapping[str, KnownLine],
-    settings: str,
-    partial: Path,
-) -> list[Item[TranscriptionJob]]:
-    """Return the items of a run with these settings. Recordings that cannot be read become failures of the run."""
-    readable, digests = [], []
-    for file in files:
-        before = run.before.get(file.source)
-        if (
-            before is not None and before.status == "failed" and not before.key
-        ):  # of the branch below; it is tried again
-            del run.before[file.source]
-        try:
-            digests.append(guarded(known.sha256, file))
-            readable.append(file)
-        except InputError as error:
-            run.summary.failed.append(ItemReason(file.source, error.message))
-        except UnexpectedError as error:  # an id needs the digest, so the ledger has the path
-            run.record(with_traceback(failure(Item(file.source, file), error), error))
-    items = []
-    for recording, digest in zip(name_recordings(readable, digests, lines), digests, strict=True):
-        key = sha256(f"{digest} {settings}".encode()).hexdigest()
-        job = TranscriptionJob(recording, digest, partial / f"{key}.jsonl", known.unchanged(recording.file))
-        items.append(Item(recording.video_id, job, key))
-    return sorted(items, key=lambda item: item.name)

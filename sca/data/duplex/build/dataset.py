@@ -189,7 +189,7 @@ class _Build:
 
     def run_shard(self, corpus: Corpus) -> RunSummary[BuildDetails]:
         """Build the sessions of a shard. What joins sessions, retimed copies too, is left to the whole run."""
-        sources = corpus.sessions().sources
+        sources = self._run.mine(corpus.sessions().sources, lambda source: source.session_id)
         plan = plan_sessions(sources, self._root, self._settings, self._tokenizer, self._drops)
         for done in plan.done:
             self._count_done(done)
@@ -210,7 +210,7 @@ class _Build:
 
     def _build_sessions(self, todo: Iterable[SessionJob]) -> int:
         """Build sessions and return their number. A session that cannot be read fails alone."""
-        items = self._run.mine([Item(job.source.session_id, job, job.key) for job in todo])
+        items = [Item(job.source.session_id, job, job.key) for job in todo]
         items = [item for item in items if not self._keep_old_failure(item.name, item.key)]
         sizes = {item.name: sum(path.stat().st_size for path in item.job.source.files) for item in items}
         items.sort(key=lambda item: -sizes[item.name])  # the largest first, so that no worker waits long at the end
