@@ -529,9 +529,11 @@ class TestCorpusProblems:
 
 def test_full_disk_keeps_finished_sessions(tmp_path):
     """A limit on the size of files has the same effect as a full disk: the kernel refuses the write."""
-    source = corpus.pair(tmp_path / "c", "A0001_S0001_0", audio=2.0)
-    corpus.write_track(source, "A0001_S0001_0_G0001", [(0.2, 1.0, "hello there")], 2.0)
-    corpus.write_track(source, "A0001_S0001_0_G0002", [(1.1, 1.8, "hi")], 2.0)
+    mostly_silent = np.zeros(130 * corpus.RATE)  # the longest session is built first; this one needs little space
+    mostly_silent[: 2 * corpus.RATE] = corpus.tone(2.0, corpus.RATE)
+    source = tmp_path / "c"
+    corpus.write_track(source, "A0001_S0001_0_G0001", [(0.2, 1.0, "hello there")], mostly_silent)
+    corpus.write_track(source, "A0001_S0001_0_G0002", [(1.1, 1.8, "hi")], mostly_silent)
     corpus.pair(source, "A0002_S0002_0", audio=120.0)
     code = (
         "import resource, signal, sys\n"
