@@ -163,7 +163,7 @@ def test_each_option_for_json_has_its_schema_in_the_page():
         if not command.hidden and any("--json" in parameter.opts for parameter in command.get_params(context)):
             with_json.add(name.replace(" ", "."))
     other = {"build-duplex.script", "chat.list", "chat.mic", "inspect.html", "inspect.pages", "say.list", "synth.list"}
-    other |= {"eval.fdb.sweep", "run.list", "run.plan", "train.check", "train.dry-run", "watch.report"}
+    other |= {"eval.fdb.sweep", "run.list", "run.plan", "train.check", "train.plan", "watch.report"}
     assert listed == with_json | other | {"verify.timelines"}
 
 
