@@ -294,6 +294,8 @@ def test_weights_are_uploaded_with_their_card(train, root, data, monkeypatch):
         (["--targets", "norms"], 3, "train.targets has norms, which a LoRA adapter cannot change"),
         (["--targets", "head"], 3, "train.targets has head, which is not a part of a thinker\n     "),
         (["--set", "train.trackers=mlflow"], 4, "train.trackers has mlflow, which is not installed"),
+        (["--set", "train.deepspeed=zero.json"], 4, "train.deepspeed needs deepspeed, which is not installed\n     "),
+        (["--set", "train.deepspeed=zero.json", "--set", "qwen.device_map=cpu"], 3, "train.deepspeed needs GPUs, and"),
     ],
 )
 def test_refuses_what_cannot_be_done(train, root, words, code, message):

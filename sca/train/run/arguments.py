@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from sca.config import Settings
 from sca.config.sections.train.config import TrainConfig
 from sca.distribution import install_packages
 from sca.errors import ConfigError, MissingToolError
+from sca.textutil import first_line
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -28,8 +30,8 @@ def training_arguments(output: Path, settings: Settings) -> TrainingArguments:
         settings: `train`, and the device and number format in `qwen`.
 
     Raises:
-        ConfigError: The optimiser, the scheduler or the device does not exist.
-        MissingToolError: The package of an optimiser or a tracker is not installed.
+        ConfigError: The optimiser, the scheduler or the device does not exist, or `train.deepspeed` cannot be used.
+        MissingToolError: DeepSpeed, or the package of an optimiser or a tracker, is not installed.
     """
     from transformers import SchedulerType, TrainingArguments
     from transformers.training_args import OptimizerNames
@@ -66,6 +68,7 @@ def training_arguments(output: Path, settings: Settings) -> TrainingArguments:
         remove_unused_columns=False,
         label_names=["labels"],
         disable_tqdm=True,
+        deepspeed=_deepspeed(train.deepspeed, on_cpu=qwen.device_map == "cpu"),
     )
 
 
@@ -84,6 +87,30 @@ def check_trackers(train: TrainConfig) -> None:
         raise MissingToolError(
             f"train.trackers has {' and '.join(missing)}, which is not installed", hint=install_packages(*missing)
         )
+
+
+def _deepspeed(path: Path | None, *, on_cpu: bool) -> dict[str, object] | None:
+    """Return the configuration of DeepSpeed; None without one.
+
+    Raises:
+        ConfigError: The file is not a JSON object, or the training runs on a CPU.
+        MissingToolError: DeepSpeed is not installed.
+    """
+    if path is None:
+        return None
+    if on_cpu:  # accelerate would train without it
+        raise ConfigError("train.deepspeed needs GPUs, and qwen.device_map is cpu", hint="leave out one of them")
+    if find_spec("deepspeed") is None:
+        raise MissingToolError(
+            "train.deepspeed needs deepspeed, which is not installed", hint=install_packages("deepspeed")
+        )
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"train.deepspeed: {path} cannot be read: {first_line(error)}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"train.deepspeed: {path} is not a JSON object")
+    return found
 
 
 def _check_name(setting: str, name: str, names: list[str] | tuple[str, ...], where: str = "") -> None:

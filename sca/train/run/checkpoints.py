@@ -37,8 +37,11 @@ __all__ = [
 LAST = "last"
 COMPLETE = "complete.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
-_OF_TRAINER = re.compile(r"(optimizer|scheduler|rng_state|scaler|trainer_state|training_args|complete).*")
-"""Files that only a run that continues needs."""
+_OF_TRAINER = re.compile(
+    r"(optimizer|scheduler|rng_state|scaler|trainer_state|training_args|complete"
+    r"|pytorch_model_fsdp|global_step|latest|zero_to_fp32).*"
+)
+"""Files and folders that only a run that continues needs, with those of FSDP and DeepSpeed."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,10 +1,11 @@
 """Settings of a training run: what is trained, with which optimiser, and what is stored."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from sca.config.sections.base import MAX_COUNT, Flag, Section
+from sca.config.sections.base import MAX_COUNT, Flag, Section, as_path
 
 __all__ = ["RunFields"]
 
@@ -87,4 +88,8 @@ class RunFields(Section):
         "none",
         pattern=r"^(none|{one}(,{one})*)$".format(one="(tensorboard|wandb|mlflow)"),
         description="Where the log is sent too, with commas between them: tensorboard, wandb, mlflow; or none.",
+    )
+    deepspeed: Annotated[Path | None, BeforeValidator(as_path)] = Field(
+        None,
+        description="Configuration of DeepSpeed, a JSON file of your own, for several GPUs. Needs the package deepspeed.",
     )
