@@ -173,6 +173,19 @@ def test_options_of_ray_need_ray(recordings, tmp_path):
     assert (done.returncode, "--address was given without --executor ray" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto", "nowhere"])
+def test_ray_that_does_not_answer(recordings, tmp_path, monkeypatch, address):
+    left = tmp_path / "ray" / "ray_current_cluster"  # as a cluster leaves it that was killed
+    left.parent.mkdir()
+    left.write_text("127.0.0.1:1")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    done = sca("transcode", recordings, tmp_path / "out", "wav", "--executor", "ray", "--address", address, "--quiet")
+    assert done.returncode == 6
+    assert len(done.stderr.splitlines()) == 2
+    assert "ray start --head" in done.stderr
+
+
 def test_force_has_no_shards(recordings, tmp_path):
     done = sca("transcode", recordings, tmp_path / "out", "wav", "--shard", "1/2", "--force")
     assert (done.returncode, "--force" in done.stderr) == (2, True)

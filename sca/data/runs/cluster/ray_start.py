@@ -3,11 +3,13 @@
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sca.cores import usable_cores
 from sca.errors import MissingToolError, UpstreamError
@@ -27,6 +29,9 @@ _STARTS = 3
 """On a busy machine the head of Ray may miss its own time limits."""
 _STORE_BYTES = 128 << 20
 """Results of jobs are small: sound goes to files."""
+_PROBE_S = 5.0
+"""How long an address may take to accept a connection. Ray tries for 75 s, and then ends the process."""
+_ADVICE = "start it with ray start --head, and give its address with --address HOST:PORT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +84,7 @@ def connect(address: str | None, workers: int) -> Cluster:
         raise MissingToolError("--executor ray needs the package ray", hint="pip install 'sca-duplex[ray]'") from error
     _silence(ray)
     if address is not None:
-        try:
-            ray.init(address=address, **_QUIET)
-        except Exception as error:
-            raise UpstreamError(
-                f"the Ray cluster at {address} cannot be reached: {first_line(error)}",
-                hint="start it with ray start --head, and give its address with --address HOST:PORT",
-            ) from error
-        return Cluster(ray, None)
+        return _join(ray, address)
     for _ in range(_STARTS - 1):
         with suppress(Exception):
             return _start(ray, workers)
@@ -98,10 +96,51 @@ def connect(address: str | None, workers: int) -> Cluster:
         ) from error
 
 
+def _join(ray: Any, address: str) -> Cluster:
+    _probe(address)
+    try:
+        ray.init(address=address, **_QUIET)
+    except Exception as error:
+        where = "no Ray cluster was found" if address == "auto" else f"the Ray cluster at {address} cannot be reached"
+        raise UpstreamError(f"{where}: {first_line(error)}", hint=_ADVICE) from error
+    return Cluster(ray, None)
+
+
+def _probe(address: str) -> None:
+    """Check that something listens at an address HOST:PORT, also at the one that `auto` means.
+
+    Raises:
+        UpstreamError: Nothing does.
+    """
+    named = _automatic() if address == "auto" else address
+    if named is None:
+        return  # Ray looks for processes of a cluster on this machine, and reports at once if there are none
+    found = urlsplit(named if "://" in named else f"//{named}")
+    try:
+        host, port = found.hostname, found.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None:
+        raise UpstreamError(f"{named} is not the address of a Ray cluster", hint=_ADVICE)
+    try:
+        socket.create_connection((host, port), timeout=_PROBE_S).close()
+    except OSError as error:
+        raise UpstreamError(f"no Ray cluster answers at {named}: {error.strerror or error}", hint=_ADVICE) from error
+
+
+def _automatic() -> str | None:
+    """Return the address that Ray takes for `auto`: of the environment, or what `ray start` left, even if it has ended."""
+    with suppress(OSError):
+        left = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", "ray_current_cluster").read_text()
+        return os.environ.get("RAY_ADDRESS") or left.strip()
+    return os.environ.get("RAY_ADDRESS") or None
+
+
 def _silence(ray: Any) -> None:
     """Keep Ray from writing to the output of the command: standard output may be JSON."""
     logging.getLogger("ray").setLevel(logging.ERROR)
-    # Reports of dead workers go to standard output, whatever `log_to_driver` is; we report the items.
+    # Reports of dead workers go to standard output; we report the items. Ray 2.59 has no public way to stop them: the thread
+    # `listen_error_messages` starts in every driver, whatever `log_to_driver`, `RAY_LOG_TO_DRIVER` and the level are.
     ray._private.worker.print_to_stdstream = lambda *arguments, **options: None
 
 
