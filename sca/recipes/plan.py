@@ -15,6 +15,7 @@ from sca.recipes.places import inputs_of, output_of
 from sca.recipes.source import Mistake, Source, raise_for
 from sca.recipes.variables import UnknownVariableError, parse_assignments, resolved, substituted
 from sca.textutil import did_you_mean
+from sca.urls.shown import with_urls
 
 __all__ = ["Commands", "Given", "Plan", "PlannedStage", "make_plan"]
 
@@ -189,7 +190,8 @@ class _Planner:
         inputs = inputs_of(stage.command, parameters, tuple(self._outputs))
         self._announce(stage, output)
         all_words = (*stage.command.split(), *words)
-        self._key = sha256(json.dumps([self._key, all_words]).encode()).hexdigest()
+        # A folder at a URL has another path on another machine.
+        self._key = sha256(json.dumps([self._key, [with_urls(word) for word in all_words]]).encode()).hexdigest()
         on_partial = stage.on_partial or self._head.on_partial
         return PlannedStage(
             stage.label, stage.command, all_words, tuple(inputs), output, self._key, on_partial, parameters

@@ -15,6 +15,7 @@ from sca.errors import InputError, OutputError, writing
 from sca.files.locks import HeldError, locked
 from sca.recipes.plan import Plan, PlannedStage
 from sca.urls.address import is_url
+from sca.urls.shown import with_urls
 
 __all__ = ["DONE", "FAILED", "PARTIAL", "STARTED", "RunState", "inputs_print"]
 
@@ -96,7 +97,10 @@ class RunState:
 
     def write_record(self) -> None:
         """Write `run.json`, from which `sca status` reads the stages and their outputs."""
-        stages = [{"name": stage.name, "command": stage.command, "output": stage.output} for stage in self.plan.stages]
+        stages = [
+            {"name": stage.name, "command": stage.command, "output": self._noted(stage.output)}
+            for stage in self.plan.stages
+        ]
         record = {
             "recipe": self.plan.head.name,
             "source": self.plan.source.name,
@@ -106,6 +110,13 @@ class RunState:
         path = self.plan.folder / _RECORD
         if not path.is_file() or read_json(path) != record:
             write_json(path, record)
+
+    def _noted(self, output: str | None) -> str | None:
+        """Return an output as `run.json` has it: relative to the folder if it is in it, so that the folder can be moved."""
+        if output is None or is_url(output):
+            return output
+        folder, path = self.plan.folder.absolute(), Path(output).absolute()
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else output
 
     def is_done(self, stage: PlannedStage, entries: Mapping[str, LedgerEntry]) -> bool:
         """Return whether a stage has ended well with the same words, and its inputs and its output are still there."""
@@ -135,7 +146,7 @@ def inputs_print(places: Iterable[str]) -> str:
     """
     digest = sha256()
     for place in places:
-        digest.update(f"{place}\0".encode(errors="surrogateescape"))
+        digest.update(f"{with_urls(place)}\0".encode(errors="surrogateescape"))
         if is_url(place):
             continue
         for line in _states(Path(place)):

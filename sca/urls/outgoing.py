@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import file_digest
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,6 +34,8 @@ __all__ = ["is_final", "published"]
 
 _LAST = ("dataset_dict.json", "export.json")
 """Files that mark a data set or an export as complete."""
+_OWN = ".sca"
+"""The folder of what sca keeps, in the output of a command; that of a recipe has the outputs of its stages in it."""
 _THREADS = 4
 _INTERRUPT_S = 1.5
 """How long an interrupt waits for uploads in progress."""
@@ -44,11 +47,9 @@ _WORK_SHARE = 10
 def is_final(name: str) -> bool:
     """Return whether a file has its final name: it is no temporary file, lock or scratch file."""
     parts = name.split("/")
-    if parts[0].startswith(".") and parts[0] != ".sca":
+    if any(part.startswith(".") and part != _OWN for part in parts) or parts[-1].endswith((".lock", ".part", ".tmp")):
         return False
-    if any(part.startswith(".") for part in parts[1:]) or parts[-1].endswith((".lock", ".part", ".tmp")):
-        return False
-    return parts[0] != ".sca" or parts[1:2] != ["scratch"]
+    return (_OWN, "scratch") not in pairwise(parts)
 
 
 @contextmanager

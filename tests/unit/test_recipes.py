@@ -1,6 +1,7 @@
 """Recipes: their format, the lines in errors, the words of stages, what counts as done, and the loop over stages."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from sca.recipes.plan import Given, make_plan
 from sca.recipes.run import Selection, StageFailedError, failure_of, run_recipe
 from sca.recipes.shipped import shipped_names, shipped_recipe
 from sca.recipes.source import Source
-from sca.recipes.state import RunState
+from sca.recipes.state import RunState, inputs_print
+from sca.urls.shown import forget_shown, show_as
 
 HEAD = '[recipe]\nname = "talk"\nfolder = "made"\n'
 COMMANDS = StageCommands(typer.main.get_command(app))
@@ -325,7 +327,22 @@ def test_ledger_has_a_line_per_stage(there):
     facts = entries.entries()["transcribe"].extra
     assert (facts["exit_code"], facts["wall_s"], facts["cpu_s"]) == (0, 1.0, 0.5)
     record = json.loads((there / "made" / ".sca" / "run.json").read_text())
-    assert [stage["output"] for stage in record["stages"]] == ["made/audio", "made/lines.jsonl", None]
+    assert [stage["output"] for stage in record["stages"]] == ["audio", "lines.jsonl", None]
+
+
+def test_folder_at_a_url_is_the_same_recipe_on_every_machine(there):
+    plans = []
+    for machine in ("one", "two"):
+        show_as(there / machine, "s3://talks")
+        plans.append(plan_of(STAGES, folder=there / machine))
+        (there / machine).mkdir()
+        (there / machine / "a.wav").write_bytes(b"1")
+        os.utime(there / machine / "a.wav", (1, 1))
+    first, second = ([stage.key for stage in plan.stages] for plan in plans)
+    assert first == second
+    assert inputs_print([str(there / "one")]) == inputs_print([str(there / "two")])
+    forget_shown()
+    assert inputs_print([str(there / "one")]) != inputs_print([str(there / "two")])
 
 
 def test_folders_of_others_are_refused(there):
@@ -416,6 +433,13 @@ def test_status_of_a_recipe(there):
     assert others == []
     run()
     assert read_status(there / "made")[0].is_complete
+    (there / "made" / "inner").mkdir()
+    (there / "made" / "audio" / "ledger.jsonl").write_text('{"item": "a", "key": "k", "status": "kept"}\n')
+    (there / "made").rename(there / "moved")  # outputs in the folder are found there
+    (there / "moved" / "audio").rename(there / "moved" / "inner" / "audio")
+    record = (there / "moved" / ".sca" / "run.json").read_text()
+    (there / "moved" / ".sca" / "run.json").write_text(record.replace('"audio"', '"inner/audio"'))
+    assert [status.stage for status in read_status(there / "moved")] == ["run", "transcode"]
 
 
 def test_stage_must_end_with_its_work(there):

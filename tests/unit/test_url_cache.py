@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 
 import fsspec
 import pytest
@@ -51,8 +53,19 @@ def test_addresses(tmp_path):
 
 
 def test_names_that_are_final():
-    final = ("a.flac", ".sca/sessions/a.json", "ledger.jsonl", "more/b.flac")
-    others = (".lock", ".sca/scratch/a.wav", ".sca-1f.part", ".a.json.tmp", ".sca/.a.json.tmp", ".incomplete/a", "x/.y")
+    final = ("a.flac", ".sca/sessions/a.json", "ledger.jsonl", "more/b.flac", "rows/.sca/export.json")
+    others = (
+        ".lock",
+        "rows/.sca/scratch/a.wav",
+        ".sca/.files.jsonl",
+        "rows/.git/a",
+        ".sca/scratch/a.wav",
+        ".sca-1f.part",
+        ".a.json.tmp",
+        ".sca/.a.json.tmp",
+        ".incomplete/a",
+        "x/.y",
+    )
     assert all(map(is_final, final))
     assert not any(map(is_final, others))
 
@@ -219,8 +232,11 @@ def test_a_file_and_its_neighbours(memory, cache):
 def test_messages_have_urls(tmp_path):
     show_as(tmp_path / "urls", "s3://talks/")
     assert with_urls(f"{tmp_path}/urls/a.flac is empty") == "s3://talks/a.flac is empty"
+    shown = "from sca.urls.shown import forget_shown, with_urls; forget_shown(); print(with_urls('{}'))"
+    child = subprocess.run([sys.executable, "-c", shown.format(tmp_path / "urls")], capture_output=True, text=True)
+    assert child.stdout == "s3://talks\n"
     forget_shown()
-    assert with_urls("a") == "a"
+    assert with_urls(str(tmp_path / "urls")) == str(tmp_path / "urls")
 
 
 def test_stamps_differ_by_second_and_identity():

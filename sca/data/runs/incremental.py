@@ -26,6 +26,7 @@ from sca.data.runs.shards import Shard, entries_of_shards, remove_shard_files
 from sca.data.runs.summary import Outcome, RunSummary
 from sca.errors import DamageError, InputError, OutputError, ScaError
 from sca.textutil import one_line
+from sca.urls.shown import with_urls
 
 __all__ = [
     "NEEDED",
@@ -78,7 +79,8 @@ def failure(item: Item[Job], error: ScaError) -> Outcome:
 def failure_reason(error: ScaError) -> str:
     """Return the reason of a failure in one line. That of a damaged recording has the option that accepts it."""
     hinted = isinstance(error, DamageError) and error.needed_s is not None
-    return one_line(f"{error.message} ({error.hint})" if hinted else error.message)
+    # Ledgers are read on other machines too: paths of the cache of this one mean nothing there.
+    return one_line(with_urls(f"{error.message} ({error.hint})" if hinted else error.message))
 
 
 def damage_facts(error: ScaError) -> dict[str, object]:

@@ -127,7 +127,9 @@ def _recipe(folder: Path) -> list[StageStatus]:
     entries = {name: ledger[name] if name in ledger else LedgerEntry(name, "", "waiting") for name in names}
     is_complete = all(entry.status in _DONE for entry in entries.values())
     outputs = [str(stage["output"]) for stage in stages if isinstance(stage, dict) and stage.get("output")]
-    found = [status for output in dict.fromkeys(outputs) for status in output_status(Path(output))]
+    # Relative to the folder, or, outside of it and in records of earlier versions, to the working folder.
+    paths = [inner if (inner := folder / output).exists() else Path(output) for output in dict.fromkeys(outputs)]
+    found = [status for path in paths for status in output_status(path)]
     return [_status("run", folder, entries, 0.0, is_complete=is_complete), *found]
 
 
