@@ -71,6 +71,7 @@ ENVIRONMENT_READERS = {
     "sca.distribution": "finds out whether `uv run` started the program, which printed commands then begin with",
     "sca.tokenizer.base": "finds the cache folder (XDG_CACHE_HOME is not one of our settings) for callers without settings",
     "sca.models.processes": "adds a temporary folder to the environment of pip, uv and npm",
+    "sca.urls.shown": "hands the URLs of paths of the cache on to the commands that a recipe runs",
     "sca.data.runs.worker_pool": "chooses the GPU that CUDA sees in a worker process",
     "sca.data.runs.cluster.ray_start": "Ray reads its switches from the environment only, before it is imported",
 }
