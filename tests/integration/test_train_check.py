@@ -41,9 +41,13 @@ def collate(**train):
     return TrainCollator(load_tokenizer("builtin:qwen"), settings.train, Grammar(151646))
 
 
-def check(model, rows, learner=None, **train):
+def check(model, rows, learner=None, autocast=None, **train):
     trained = SimpleNamespace(
-        thinker=model.thinker, learner=learner or model.thinker, config=model.config, tokenizer=None
+        thinker=model.thinker,
+        learner=learner or model.thinker,
+        config=model.config,
+        tokenizer=None,
+        autocast=autocast,
     )
     return check_training(trained, rows, collate(**train), "sdpa")
 
@@ -75,6 +79,12 @@ def test_a_right_model_passes(model, rows, packing):
     assert all(module.training for module in model.thinker.modules())
     assert torch.equal(state, torch.get_rng_state())
     model.thinker.eval()
+
+
+def test_float32_weights_are_checked_as_they_compute(model, rows):
+    found = check(model, rows, autocast=torch.bfloat16)
+    assert found.tolerance == 4e-2
+    assert 1e-4 < found.live < found.tolerance  # of rounding to bfloat16, which float32 does not have
 
 
 def test_an_open_mask_hears_the_future(model, rows):

@@ -53,7 +53,9 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(model):
-    return SimpleNamespace(thinker=model.thinker, learner=model.thinker, config=model.config, tokenizer=TOKENIZER)
+    return SimpleNamespace(
+        thinker=model.thinker, learner=model.thinker, config=model.config, tokenizer=TOKENIZER, autocast=None
+    )
 
 
 def settings_of(**train):

@@ -5,6 +5,9 @@ import json
 import os
 import shutil
 import signal
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,9 +17,11 @@ from transformers import Qwen3OmniMoeForConditionalGeneration
 from sca.config import load_settings
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.runs.files import read_json
+from sca.errors import ConfigError
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.train.objective.loss import DuplexLoss
 from sca.train.run.checkpoints import Checkpoint, CheckpointKeeper, whole_checkpoints
+from sca.train.run.record import check_same_run, write_record
 from scripts.make_tiny_omni import build
 from tests.helpers import corpus
 from tests.helpers.command import sca
@@ -177,6 +182,23 @@ def test_refuses_to_continue_with_other_settings(train, unbroken):
     done = train(unbroken[0], "--resume", "--learning-rate", 0.5, "--set", "train.seed=3", "--set", "train.keep=9")
     assert done.returncode == 3
     assert "began with train.learning_rate 0.0001 (now 0.5), train.seed 0 (now 3)\n" in done.stderr
+
+
+@pytest.mark.parametrize(("root", "may_change"), [(Path("rows"), True), ("s3://bucket/rows", False)])
+def test_workers_that_decide_the_order_of_rows_are_kept(tmp_path, root, may_change):
+    """At a URL each worker reads sessions of its own."""
+    before, now = (
+        SimpleNamespace(
+            settings=load_settings(overrides={"train.workers": workers}, env={}),
+            train=SimpleNamespace(root=root),
+            identity="rows",
+        )
+        for workers in (1, 2)
+    )
+    (tmp_path / ".sca").mkdir()
+    write_record(tmp_path, before, 1)
+    with nullcontext() if may_change else pytest.raises(ConfigError, match=r"train.workers 1 \(now 2\)"):
+        check_same_run(tmp_path, now, 1)
 
 
 def test_loss_that_is_not_finite_ends_the_run(train, root, monkeypatch):

@@ -11,7 +11,7 @@ from sca.data.duplex.load.dataset import DuplexDataset, DuplexRow
 from sca.train.batches.collate import TrainBatch
 from sca.train.batches.order import BatchOrder
 
-__all__ = ["TrainLoader", "train_loader"]
+__all__ = ["TrainLoader", "mixed_sessions", "train_loader"]
 
 _SESSIONS_AT_URL = 4  # as in `DuplexRows`: a worker keeps 8 sessions in memory
 
@@ -51,8 +51,7 @@ def train_loader(
     """
     import torch
 
-    if train.shuffle_sessions is None:
-        train = train.model_copy(update={"shuffle_sessions": 0 if isinstance(data.root, Path) else _SESSIONS_AT_URL})
+    train = train.model_copy(update={"shuffle_sessions": mixed_sessions(data, train)})
     ahead: dict[str, Any] = {}
     if train.workers:
         # Workers of one epoch serve the next: their start and their first batches would be waited for.
@@ -65,3 +64,17 @@ def train_loader(
         pin_memory=torch.cuda.is_available(),
         **ahead,
     )
+
+
+def mixed_sessions(data: DuplexDataset, train: TrainConfig) -> int:
+    """Return the number of consecutive sessions whose rows are mixed, 0 for all.
+
+    Unless it is 0, the order of the batches depends on the number of loader workers.
+
+    Args:
+        data: The rows.
+        train: The settings.
+    """
+    if train.shuffle_sessions is not None:
+        return train.shuffle_sessions
+    return 0 if isinstance(data.root, Path) else _SESSIONS_AT_URL

@@ -86,9 +86,10 @@ def check_training(trained: Evaluated, rows: Iterable[DuplexRow], collate: Colla
     begun = time.monotonic()
     row, other = two_pieces(rows)
     batch = _batch(collate, (other, row), trained.thinker)
-    dtype = str(trained.thinker.get_input_embeddings().weight.dtype).removeprefix("torch.")
+    computed = trained.autocast or trained.thinker.get_input_embeddings().weight.dtype
+    dtype = str(computed).removeprefix("torch.")
     tolerance = TOLERANCES[dtype]
-    with undisturbed(trained.learner):
+    with undisturbed(trained.learner, trained.autocast):
         check_audio_tower(SimpleNamespace(thinker=trained.thinker, config=trained.config), kernel)
         audio_id = trained.config.thinker_config.audio_token_id
         chunks = len(other.heard), len(row.heard)

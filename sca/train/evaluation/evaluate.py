@@ -29,6 +29,7 @@ from sca.train.evaluation.turns import RowTurns, heard_speech, measure_turns, tu
 from sca.train.objective.loss import kind_weights
 
 if TYPE_CHECKING:
+    from torch import dtype
     from torch.nn import Module
 
 __all__ = ["Evaluated", "Evaluation", "Evaluator", "Rows", "headline", "is_sharded", "spread"]
@@ -71,6 +72,11 @@ class Evaluated(Protocol):
     @property
     def config(self) -> Any:
         """The configuration of the whole model."""
+        ...
+
+    @property
+    def autocast(self) -> dtype | None:
+        """Number format in which float32 weights compute; None for their own."""
         ...
 
 
@@ -141,7 +147,7 @@ class Evaluator:
         """
         begun = time.monotonic()
         self._look_at_weights()
-        with undisturbed(self._trained.learner):
+        with undisturbed(self._trained.learner, self._trained.autocast):
             part = self._evaluate(step, begun)
         found = _over_processes(part)
         if _process()[0] == 0:
@@ -171,8 +177,10 @@ class Evaluator:
 
     def _look_at_weights(self) -> None:
         """Find out whether the Trainer has divided the weights, which it does after its callbacks are made."""
-        if self._free and is_sharded(self._trained.thinker):
-            self._free = False
+        if not self._free or not is_sharded(self._trained.thinker):
+            return
+        self._free = False
+        if _process()[0] == 0:
             log.warning(
                 "the weights are divided among the processes, so the model cannot run freely: turn-taking is not measured, and "
                 "the best checkpoint is that of the lowest loss"

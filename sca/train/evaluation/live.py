@@ -20,7 +20,7 @@ from sca.tokenizer import TextTokenizer
 from sca.units import Grid
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype
     from torch.nn import Module
 
 __all__ = ["SilentOmni", "SilentVoice", "ThinkerOnly", "free_run", "undisturbed"]
@@ -98,13 +98,15 @@ def free_run(engine: Engine, row: DuplexRow, grid: Grid, prompt: str) -> list[tu
 
 
 @contextmanager
-def undisturbed(model: Module) -> Iterator[None]:
+def undisturbed(model: Module, autocast: dtype | None = None) -> Iterator[None]:
     """Set a model to evaluation, and restore the mode of each module and all random generators afterwards.
 
     A training is the same to the last bit with and without what runs inside.
 
     Args:
         model: The model.
+        autocast: Number format in which float32 weights compute; None for their own. The Trainer casts only calls of the
+            whole model, and the live engine calls the audio tower too.
     """
     import torch
 
@@ -112,7 +114,9 @@ def undisturbed(model: Module) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
-        with torch.random.fork_rng(devices=devices):
+        kind = next(model.parameters()).device.type
+        casting = torch.autocast(kind, autocast, enabled=autocast is not None)
+        with torch.random.fork_rng(devices=devices), casting:
             model.eval()
             yield
     finally:

@@ -18,6 +18,7 @@ from sca.train.model.trained import TrainedModel
 from sca.train.model.whole import WholeModel
 
 if TYPE_CHECKING:
+    from torch import dtype
     from torch.nn import Module
     from transformers import PretrainedConfig
 
@@ -36,6 +37,7 @@ def make_trainable(
     config: PretrainedConfig,
     settings: Settings,
     cache: Path,
+    autocast: dtype | None = None,
 ) -> TrainedModel:
     """Freeze a thinker but for what the settings train, and add the adapter.
 
@@ -45,6 +47,7 @@ def make_trainable(
         config: The configuration of the whole checkpoint.
         settings: `train` says what is trained; `duplex` has the ids of silence and the control tokens.
         cache: Folder of the run for weights that are written once.
+        autocast: Number format in which float32 weights compute; None for their own.
 
     Returns:
         The model.
@@ -69,7 +72,7 @@ def make_trainable(
         wanted = (*found.modules, *found.parameters, *rows)
     check_trainable((name for name, weight in learner.named_parameters() if weight.requires_grad), wanted)
     whole = WholeModel(settings.qwen, config, cache) if train.method == "full" else None
-    return TrainedModel(thinker, learner, tokenizer, config, whole)
+    return TrainedModel(thinker, learner, tokenizer, config, whole, autocast)
 
 
 def check_trainable(names: Iterable[str], wanted: Collection[str]) -> None:

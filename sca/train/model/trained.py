@@ -11,7 +11,7 @@ from sca.tokenizer import TextTokenizer
 from sca.train.model.whole import WholeModel
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, dtype
     from torch.nn import Module
     from transformers import PretrainedConfig
 
@@ -28,6 +28,7 @@ class TrainedModel:
         tokenizer: The tokenizer of the checkpoint.
         config: The configuration of the whole checkpoint; `config.thinker_config` is that of the thinker.
         whole: Writes whole models, for a thinker that is trained in full; None with LoRA.
+        autocast: Number format in which float32 weights compute (`torch.autocast`); None for their own.
     """
 
     thinker: Module
@@ -35,6 +36,7 @@ class TrainedModel:
     tokenizer: TextTokenizer
     config: PretrainedConfig
     whole: WholeModel | None
+    autocast: dtype | None = None
 
     @property
     def trainable(self) -> list[str]:

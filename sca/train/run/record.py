@@ -11,40 +11,39 @@ from sca.config.trained_format import TrainedFormat
 from sca.data.runs.files import read_json, write_json
 from sca.data.runs.owner import TRAIN
 from sca.errors import ConfigError, InputError
+from sca.train.run.data import TrainingData
 
 __all__ = ["check_same_run", "run_toml", "write_record"]
 
 _MODEL = ("model_id", "revision", "torch_dtype", "attn_implementation", "conditioning")
 _FREE = frozenset({"save_every", "keep", "log_every", "trackers", "workers", *EvaluationFields.model_fields})
-"""Settings of `train` that do not decide the weights, and may change when a run continues."""
+"""Settings of `train` that do not decide the weights, and may change when a run continues; `workers` only if all rows are mixed."""
 
 
-def write_record(output: Path, settings: Settings, identity: str, processes: int) -> None:
+def write_record(output: Path, rows: TrainingData, processes: int) -> None:
     """Write what a run begins with.
 
     Args:
         output: The output folder, which is held.
-        settings: The settings of the run.
-        identity: The identity of its rows.
+        rows: Its rows, with the settings of the run.
         processes: Number of processes that train together.
     """
-    write_json(output / TRAIN.marker, _record(settings, identity, processes))
+    write_json(output / TRAIN.marker, _record(rows, processes))
 
 
-def check_same_run(output: Path, settings: Settings, identity: str, processes: int) -> None:
+def check_same_run(output: Path, rows: TrainingData, processes: int) -> None:
     """Check that a run continues with what it began with.
 
     Args:
         output: The output folder.
-        settings: The settings of the run.
-        identity: The identity of its rows.
+        rows: Its rows, with the settings of the run.
         processes: Number of processes that train together.
 
     Raises:
         ConfigError: A setting differs that decides the weights, or the rows differ.
         InputError: What it began with cannot be read.
     """
-    path, wanted = output / TRAIN.marker, _record(settings, identity, processes)
+    path, wanted = output / TRAIN.marker, _record(rows, processes)
     found = read_json(path)
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
         raise InputError(
@@ -96,14 +95,19 @@ def run_toml(settings: Settings, trained: TrainedFormat) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _record(settings: Settings, identity: str, processes: int) -> dict[str, object]:
-    train = settings.train.model_dump(mode="json", exclude=set(_FREE))
+def _record(rows: TrainingData, processes: int) -> dict[str, object]:
+    from sca.train.batches.loader import mixed_sessions
+
+    settings = rows.settings
+    # Processes that read session by session decide the order of the rows.
+    free = _FREE - {"workers"} if mixed_sessions(rows.train, settings.train) else _FREE
+    train = settings.train.model_dump(mode="json", exclude=set(free))
     values = {f"train.{name}": value for name, value in train.items()}
     values |= {f"qwen.{name}": getattr(settings.qwen, name) for name in _MODEL}
     return {
         "made_by": TRAIN.command,
         "settings": {**values, "processes": processes},
-        "rows": identity,
+        "rows": rows.identity,
     }
 
 

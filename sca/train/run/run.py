@@ -96,12 +96,12 @@ def _start(output: Path, rows: TrainingData, arguments: TrainingArguments, *, re
             hint="continue it with --resume, or give another folder",
         )
     if found:
-        check_same_run(output, rows.settings, rows.identity, processes)
+        check_same_run(output, rows, processes)
     with arguments.main_process_first():
         if arguments.process_index == 0:
             drop_partial(output)
             if not found:
-                write_record(output, rows.settings, rows.identity, processes)
+                write_record(output, rows, processes)
     return found[-1].folder if found else None
 
 

@@ -39,4 +39,11 @@ def load_trained(inputs: RunInputs, arguments: TrainingArguments, start: Path | 
     thinker = load_thinker(source, inputs.config, dtype, device)
     thinker.config.use_cache = False
     cache = Path(arguments.output_dir) / TRAIN.marker.parent
-    return make_trainable(thinker, inputs.tokenizer, inputs.config, inputs.settings, cache)
+    return make_trainable(
+        thinker,
+        inputs.tokenizer,
+        inputs.config,
+        inputs.settings,
+        cache,
+        autocast=torch.bfloat16 if arguments.bf16 else None,
+    )
