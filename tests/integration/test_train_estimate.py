@@ -109,7 +109,7 @@ def test_shards_of_several_devices():
     assert found.total_bytes == found.sharded_bytes(1) == 800 + 160 + 80 + 1000 + 50
     assert found.sharded_bytes(8) == (800 + 160 + 80) // 8 + 2 * 100 + 30 + 1000 + 50
     assert found.flops_per_token == 50
-    assert Machine("GPU", 2, 10**9, 1e12, 0.2, measured=False).seconds(1e12) == 5
+    assert Machine("GPU", 2, 10**9, 10**8, 1e12, 0.2, measured=False).seconds(1e12) == 5
 
 
 def test_states_of_optimisers():

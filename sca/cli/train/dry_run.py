@@ -36,6 +36,7 @@ def document(found: "DryRun") -> dict[str, object]:
             "name": machine.name,
             "devices": machine.devices,
             "memory_bytes": machine.memory_bytes,
+            "free_bytes": machine.free_bytes,
             "flops_per_s": round(machine.flops_per_s),
             "measured": machine.measured,
             "reached": machine.reached,
@@ -72,7 +73,8 @@ def show(found: "DryRun") -> None:
     speed = f"{machine.flops_per_s / 1e12:.3g} TFLOP/s ({source}), of which {machine.reached:.0%} is assumed"
     each = "" if machine.devices == 1 else f", each needs {_size(found.device_bytes)} with FSDP"
     fits = "fits" if found.fits else "does not fit"
-    print_line(f"{counted(machine.devices, machine.name)} with {_size(machine.memory_bytes)}{each}: {fits}; {speed}")
+    memory = f"{_size(machine.memory_bytes)} ({_size(machine.free_bytes)} free)"
+    print_line(f"{counted(machine.devices, machine.name)} with {memory}{each}: {fits}; {speed}")
     print_line(f"computed: {found.tokens_per_s:,.0f} tokens/s, {found.train_s / 60:,.1f} min for all steps")
 
 

@@ -24,6 +24,7 @@ class Machine:
         name: Its name.
         devices: Number of such devices.
         memory_bytes: Memory of one.
+        free_bytes: What of it other programs do not use now; of GPUs, that with the least.
         flops_per_s: Operations a second of matrix products: of the data sheet, or measured.
         reached: The assumed share of it.
         measured: Whether `flops_per_s` was measured.
@@ -32,6 +33,7 @@ class Machine:
     name: str
     devices: int
     memory_bytes: int
+    free_bytes: int
     flops_per_s: float
     reached: float
     measured: bool
@@ -57,13 +59,15 @@ def machine_at_hand(*, cpu: bool = False) -> Machine:
             device.name,
             torch.cuda.device_count(),
             device.total_memory,
+            min(torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())),
             speed,
             _REACHED_MEASURED if peak is None else _REACHED_GPU,
             measured=peak is None,
         )
     import psutil
 
-    return Machine("processor", 1, psutil.virtual_memory().total, _measured("cpu"), _REACHED_MEASURED, measured=True)
+    memory = psutil.virtual_memory()
+    return Machine("processor", 1, memory.total, memory.available, _measured("cpu"), _REACHED_MEASURED, measured=True)
 
 
 def _measured(device: str) -> float:

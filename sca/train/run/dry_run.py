@@ -53,8 +53,8 @@ class DryRun:
 
     @property
     def fits(self) -> bool:
-        """Whether the memory of a device suffices."""
-        return self.device_bytes <= self.machine.memory_bytes
+        """Whether the memory of a device that is free now suffices."""
+        return self.device_bytes <= self.machine.free_bytes
 
     @property
     def tokens_per_s(self) -> float:
