@@ -53,13 +53,19 @@ def document(summary: "TrainSummary") -> dict[str, object]:
 
 def show(summary: "TrainSummary", url: str | None) -> None:
     """Print the result for people; `url` is where it was uploaded."""
+    from sca.train.run.record import CONFIG_FILE
+
     rows = counted(summary.rows, "row")
     loss = "" if summary.loss is None else f", loss {summary.loss[0]:.4g} → {summary.loss[1]:.4g}"
     print_line(
         f"{counted(summary.steps, 'step')} ({summary.made} made now) over {rows} in "
         f"{summary.train_s:.0f} s{loss}, {counted(summary.trainable, 'weight')} trained"
     )
-    setting = f"qwen.{'adapter' if summary.method == 'lora' else 'model_id'}={summary.best or summary.last}"
-    print_line(f"talk to it:  {command_line('live', '--mic', '--engine', 'qwen-omni', '--set', setting)}")
+    weights = summary.best or summary.last
+    # The file names the model, and has the prompt and the grid of the rows, without which the weights are refused.
+    config = str(weights / CONFIG_FILE)
+    setting = f"qwen.{'adapter' if summary.method == 'lora' else 'model_id'}={weights}"
+    live = command_line("live", "--mic", "--engine", "qwen-omni", "--config", config, "--set", setting)
+    print_line(f"talk to it:  {live}")
     if url is not None:
         print_line(f"uploaded to {url}")

@@ -59,7 +59,7 @@ def model_card(settings: Settings, rows: DuplexDataset, step: int) -> str:
         "`train.toml` has the settings, and `duplex.json` the grid, token ids and prompt that the model needs live.",
         "",
         "```bash",
-        f"sca live --mic --engine qwen-omni --set qwen.{option}=FOLDER",
+        f"sca live --mic --engine qwen-omni --config FOLDER/train.toml --set qwen.{option}=FOLDER",
         "```",
     ]
     return "\n".join(lines) + "\n"

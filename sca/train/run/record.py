@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sca.config import Settings, known_keys
 from sca.config.describe import toml_value
@@ -11,10 +12,14 @@ from sca.config.trained_format import TrainedFormat
 from sca.data.runs.files import read_json, write_json
 from sca.data.runs.owner import TRAIN
 from sca.errors import ConfigError, InputError
-from sca.train.run.data import TrainingData
 
-__all__ = ["check_same_run", "run_toml", "write_record"]
+if TYPE_CHECKING:
+    from sca.train.run.data import TrainingData
 
+__all__ = ["CONFIG_FILE", "check_same_run", "run_toml", "write_record"]
+
+CONFIG_FILE = "train.toml"
+"""The settings of a run beside its weights."""
 _MODEL = ("model_id", "revision", "torch_dtype", "attn_implementation", "conditioning")
 _FREE = frozenset({"save_every", "keep", "log_every", "trackers", "workers", *EvaluationFields.model_fields})
 """Settings of `train` that do not decide the weights, and may change when a run continues; `workers` only if all rows are mixed."""

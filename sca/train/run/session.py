@@ -14,7 +14,7 @@ from sca.train.run.checkpoints import CheckpointKeeper
 from sca.train.run.hub import CARD, model_card
 from sca.train.run.inputs import RunInputs
 from sca.train.run.log import LogWriter
-from sca.train.run.record import run_toml
+from sca.train.run.record import CONFIG_FILE, run_toml
 from sca.train.run.stop import StopAfterStep, StopRequest
 from sca.train.run.summary import TrainListener
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sca.train.run.trainer import ThinkerTrainer
 
 __all__ = ["evaluation_rows", "make_trainer", "trainable_note"]
-
-CONFIG_FILE = "train.toml"
 
 
 def evaluation_rows(inputs: RunInputs, listener: TrainListener | None) -> DuplexDataset | None:
