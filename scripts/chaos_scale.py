@@ -5,14 +5,17 @@
 Each run is killed once, at a random moment, and continued by the same command. Its outputs must be those of an unbroken run, byte
 for byte, with one line per item in the ledger. `--case` shows other conditions: `tiny` (10 000 items), `long` (one long item among
 short ones: the idle time of each worker), `starved` (SIGSTOP for nine tenths of the time), `clock` (the clock jumps), `denied` (a
-folder without permission), `interrupt` (Ctrl-C once and twice). The last line is one JSON document; the exit code is 7 if
+folder in the place of an output, and an output folder without permission), `full` (files may not grow further),
+`interrupt` (Ctrl-C once and twice). The last line is one JSON document; the exit code is 7 if
 something differs.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -25,58 +28,14 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-WORK = '''
-import os, sys, time
-from functools import partial
-from pathlib import Path
-
-from sca.data.runs.files import atomic_write
-from sca.data.runs.incremental import IncrementalRun, Item, longest_first
-from sca.data.runs.ledger import Ledger, LedgerEntry, lock_dir
-from sca.data.runs.local import ProcessExecutor
-from sca.data.runs.summary import Outcome
-
-
-def work(job, out, seconds, log):
-    """Write the output of an item in pieces, slowly."""
-    name, size = job
-    begin = time.time()
-    with atomic_write(Path(out, name)) as temporary, temporary.open("wb") as file:
-        for piece in range(size):
-            file.write(f"{name} {piece}\\n".encode() * 50)
-            file.flush()
-            time.sleep(seconds)
-    if log:
-        with open(log, "a") as lines:
-            lines.write(f"{os.getpid()} {begin} {time.time()}\\n")
-    return name
-
-
-def record(item, name):
-    return Outcome(LedgerEntry(item.name, item.key, "kept"), 1.0)
-
-
-def main(out, items, seconds, executor, log="", long=0):
-    """Make the missing items of a run; the item 0 is `long` times as long as the others."""
-    out = Path(out)
-    items = [
-        Item(f"i{n:05}", (f"i{n:05}", long if long and not n else 3), f"key {n}", float(long if long and not n else 3))
-        for n in range(int(items))
-    ]
-    with lock_dir(out):
-        run = IncrementalRun(Ledger(out / "ledger.jsonl"), None, retry_failed=True)
-        todo = run.plan(items, lambda item: (out / item.name).exists())
-        run.execute(longest_first(todo), partial(work, out=str(out), seconds=float(seconds), log=log), record, executor=executor)
-        run.settle()
-    print(run.summary.made, run.summary.already, len(run.summary.failed), flush=True)
-    return run.summary
-'''
+_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
+"""Of linux/prctl.h and linux/capability.h."""
 RUN = """
 import sys
-sys.path.insert(0, sys.argv[1])
-from chaos_work import main
+from pathlib import Path
+from scripts.chaos_scale_work import main
 from sca.data.runs.local import ProcessExecutor, ThreadExecutor
-kind, address, out, items, seconds, log, long = sys.argv[2:]
+kind, address, out, items, seconds, log, long = sys.argv[1:]
 if kind == "ray":
     from sca.data.runs.cluster.ray import RayExecutor
     executor = RayExecutor(address or None, workers=2)
@@ -86,7 +45,7 @@ else:
     executor = ProcessExecutor(2)
 if __name__ == "__main__":
     try:
-        main(out, items, seconds, executor, log, int(long))
+        main(Path(out), int(items), float(seconds), executor, log, int(long))
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
@@ -100,7 +59,6 @@ class Bench:
 
     def __init__(self, folder: Path, items: int, seconds: float, address: str = "") -> None:
         self.folder, self.items, self.seconds, self.address = folder, items, seconds, address
-        (folder / "chaos_work.py").write_text(WORK, encoding="utf-8")
         (folder / "run.py").write_text(RUN, encoding="utf-8")
         self.whole = folder / "whole"
         done = self.start(self.whole, "threads", seconds=0.0)  # in one process, which starts faster
@@ -108,11 +66,26 @@ class Bench:
         assert done.returncode == 0
 
     def start(
-        self, out: Path, kind: str = "local", *, seconds: float | None = None, log: str = "", long: int = 0
+        self,
+        out: Path,
+        kind: str = "local",
+        *,
+        seconds: float | None = None,
+        log: str = "",
+        long: int = 0,
+        prepare: Callable[[], None] | None = None,
     ) -> subprocess.Popen[str]:
-        """Start a run."""
+        """Start a run. `prepare` is called in its process before the program."""
+
+        def begin() -> None:
+            signal.signal(
+                signal.SIGINT, signal.default_int_handler
+            )  # a shell ignores it for programs in the background
+            if prepare is not None:
+                prepare()
+
         given = self.seconds if seconds is None else seconds
-        words = [self.folder, kind, self.address, out, self.items, given, log, long]
+        words = [kind, self.address, out, self.items, given, log, long]
         path = os.pathsep.join([str(self.folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
         return subprocess.Popen(
             [sys.executable, str(self.folder / "run.py"), *map(str, words)],
@@ -120,17 +93,13 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_with_interrupts,
+            preexec_fn=begin,
         )
 
     def differences(self, out: Path) -> list[str]:
         """Return what differs from the unbroken run: content, files too much, files that are missing."""
         found, wanted = _files(out), _files(self.whole)
         return sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-
-
-def _with_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for programs in the background
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -308,15 +277,45 @@ def clock(bench: Bench, _: random.Random) -> dict[str, object]:
 
 
 def denied(bench: Bench, _: random.Random) -> dict[str, object]:
-    """Write to a place that refuses, a folder in the place of an output; then continue when it accepts."""
-    out = bench.folder / "denied"
-    (out / "i00007").mkdir(parents=True)
-    process = bench.start(out)
+    """Write where it is refused: to a folder in the place of an output, and (EACCES) to a folder without permission."""
+    wrong = []
+    in_the_way, closed = bench.folder / "in-the-way", bench.folder / "closed"
+    (in_the_way / "i00007").mkdir(parents=True)
+    closed.mkdir(mode=0o555)
+    for out, user in ((in_the_way, None), (closed, _without_rights)):
+        process = bench.start(out, prepare=user)
+        _, stderr = process.communicate()
+        if process.returncode == 0 or (user is not None and "Permission denied" not in stderr):
+            wrong.append(f"{out.name}: exit code {process.returncode}: {stderr[-200:]}")
+    (in_the_way / "i00007").rmdir()
+    closed.chmod(0o755)
+    for out in (in_the_way, closed):
+        bench.start(out).communicate()
+        wrong += [f"{out.name}: {name}" for name in bench.differences(out)]
+    return {"case": "denied", "wrong": wrong}
+
+
+def _without_rights() -> None:
+    """Let permissions hold for root too: without the capability CAP_DAC_OVERRIDE, see capabilities(7)."""
+    if os.getuid() == 0 and ctypes.CDLL(None, use_errno=True).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "CAP_DAC_OVERRIDE cannot be dropped")
+
+
+def full(bench: Bench, _: random.Random) -> dict[str, object]:
+    """Run where no file may become larger than half of an output; then continue without the limit."""
+    out = bench.folder / "full"
+    size = (bench.whole / "i00000").stat().st_size // 2
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that the write fails, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    process = bench.start(out, prepare=limit)
     process.communicate()
-    wrong = ["the run that was refused ended well"] if process.returncode == 0 else []
-    (out / "i00007").rmdir()
-    bench.start(out, "threads").communicate()
-    return {"case": "denied", "wrong": wrong + bench.differences(out)}
+    wrong = ["the run without space ended well"] if process.returncode == 0 else []
+    wrong += [f"{path.name} is left" for path in out.glob("i*")]
+    bench.start(out).communicate()
+    return {"case": "full", "wrong": wrong + bench.differences(out)}
 
 
 def interrupt(
@@ -352,6 +351,7 @@ CASES = {
     "starved": starved,
     "clock": clock,
     "denied": denied,
+    "full": full,
     "interrupt": interrupt,
 }
 

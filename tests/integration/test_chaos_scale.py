@@ -1,6 +1,7 @@
 """The short form of `scripts/chaos_scale.py`: something is killed at a random moment, and nothing is lost or doubled."""
 
 import random
+import shutil
 
 import pytest
 
@@ -24,16 +25,18 @@ def test_an_interrupt_rolls_back_and_a_second_ends(bench):
     assert result["wrong"] == []
 
 
-def test_an_output_that_is_denied(bench):
-    assert chaos_scale.denied(bench, random.Random(1))["wrong"] == []
+@pytest.mark.parametrize("case", ["denied", "full"])
+def test_an_output_that_is_refused(bench, case):
+    assert chaos_scale.CASES[case](bench, random.Random(1))["wrong"] == []
 
 
 def test_a_node_of_ray_is_killed(tmp_path):
     assert chaos_scale.kill_nodes(tmp_path, 12, 0.05, 1, random.Random(1))["wrong"] == []
 
 
-def test_a_difference_is_found(bench):
-    """Runs last, because it damages the unbroken run."""
-    (bench.whole / "i00003").write_bytes(b"other")
-    result = chaos_scale.kill_processes(bench, "main", "local", 1, random.Random(1))
-    assert result["wrong"] == ["run 0: i00003 differs"]
+def test_a_difference_is_found(bench, tmp_path):
+    out = shutil.copytree(bench.whole, tmp_path / "out")
+    assert bench.differences(out) == []
+    (out / "i00003").write_bytes(b"other")
+    (out / "i00005").unlink()
+    assert bench.differences(out) == ["i00003", "i00005"]
