@@ -296,9 +296,16 @@ def test_weights_are_uploaded_with_their_card(train, root, data, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["hub"] is not None
     assert hub.created[0]["visibility"] == "private"
-    assert {"adapter_model.safetensors", "adapter_config.json", "duplex.json", "README.md"} <= hub.files.keys()
+    assert {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "duplex.json",
+        "train.toml",
+        "README.md",
+    } <= hub.files.keys()
     assert "optimizer.pt" not in hub.files
     assert b"Trained with sca" in hub.files["README.md"]
+    assert b"--config FOLDER/train.toml --set qwen.adapter=FOLDER" in hub.files["README.md"]
 
 
 @pytest.mark.parametrize(
