@@ -48,12 +48,13 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster. A Ray that this process started ends, also what is left of a failed start."""
-        ours = [] if self.folder is None else _processes(self.folder)
+        ours: list[Any] = []
         try:
+            ours = _processes(self.folder)
             with suppress(Exception):
                 self.ray.shutdown()
-        finally:  # also after a second interrupt
-            for process in ours:
+        finally:  # also after a second interrupt, which may come while the processes are looked up
+            for process in ours or _processes(self.folder):
                 with suppress(Exception):
                     process.kill()
             if self.folder is not None:
@@ -162,10 +163,12 @@ def _start(ray: Any, workers: int) -> Cluster:
     return cluster
 
 
-def _processes(folder: Path) -> list[Any]:
-    """Return the processes below this one that belong to the Ray with these temporary files."""
+def _processes(folder: Path | None) -> list[Any]:
+    """Return the processes below this one that belong to the Ray with these temporary files; none of a running cluster."""
     import psutil
 
+    if folder is None:
+        return []
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
