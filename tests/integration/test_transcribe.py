@@ -348,6 +348,20 @@ def test_unexpected_exception_about_copies_fails_its_item(whisper, speech, tmp_p
     assert (code, again["made"], again["already"], save_file.read_bytes()) == (0, 1, 1, lines)
 
 
+def test_a_copy_is_dropped_before_it_is_transcribed(whisper, speech, tmp_path):
+    record(tmp_path / "in" / "long.wav", speech[: 10 * 16_000])
+    record(tmp_path / "in" / "again.wav", speech[: 10 * 16_000] * np.float32(0.5))
+    save_file = tmp_path / "lines.jsonl"
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file, options=["--copies", "drop"])
+    left_out = {"long": "copy of again at 0:00, share 1.00"}
+    assert (code, summary["made"], summary["left_out"]) == (0, 1, left_out)
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file)
+    assert (code, summary["made"], summary["already"]) == (0, 1, 1)
+    code, summary, _ = run(whisper, tmp_path / "in", save_file=save_file, options=["--copies", "drop"])
+    assert (code, summary["made"], summary["left_out"]) == (0, 0, left_out)
+    assert len(save_file.read_text().splitlines()) == 1
+
+
 def _film_without_sound(path):
     with av.open(str(path), "w") as film:
         stream = film.add_stream("mpeg4", rate=10)

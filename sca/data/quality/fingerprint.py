@@ -75,17 +75,24 @@ class Fingerprinter:
 
     def finish(self) -> str:
         """Return the fingerprint as text; empty for a recording without peaks, such as silence."""
-        if len(self._rest) >= _DECIMATION * _WINDOW:
-            self._add(self._rest)
-        if not self._levels:
-            return ""
-        hashes, frames = _landmarks(*_peaks(self._levels))
+        hashes, frames = self.landmarks()
         found, first, count = np.unique(hashes, return_index=True, return_counts=True)
         # Repeating sound (a tone, hum) neither distinguishes recordings nor shows their position.
         once = np.flatnonzero(count == 1)[:_KEPT]
+        if not len(once):
+            return ""
         record = np.zeros(len(once), _RECORD)
         record["hash"], record["frame"] = found[once], frames[first[once]]
         return base64.b64encode(record.tobytes()).decode()
+
+    def landmarks(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Return the hashes of all landmarks of the recording, uint32 `(n,)`, and their frames, int64 `(n,)`."""
+        if len(self._rest) >= _DECIMATION * _WINDOW:
+            self._add(self._rest)
+            self._rest = self._rest[:0]
+        if not self._levels:
+            return np.zeros(0, np.uint32), np.zeros(0, np.int64)
+        return _landmarks(*_peaks(self._levels))
 
     def _add(self, samples: NDArray[np.float32]) -> None:
         """Add the levels of the frames in samples; 0 for soft frames."""

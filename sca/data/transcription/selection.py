@@ -5,7 +5,7 @@ other filters accepts them.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -20,21 +20,23 @@ from sca.data.digests.file_facts import FileFacts
 from sca.data.quality.filters import find_copies_of, fingerprint_of, is_filtering, reasons_to_drop
 from sca.data.quality.measure import Quality, measure_quality
 from sca.data.quality.mos import Mos, load_mos, score_recording
+from sca.data.quality.parts import Part, find_parts
+from sca.data.quality.sketch import sketches_of
 from sca.data.runs.executor import UnexpectedError, guarded
 from sca.data.runs.files import Unchanged
 from sca.data.runs.incremental import IncrementalRun, Item, failure, with_traceback
 from sca.data.runs.ledger import LedgerEntry
 from sca.data.runs.local import ThreadExecutor
-from sca.data.runs.summary import ItemReason
+from sca.data.runs.summary import ItemReason, Outcome
 from sca.data.transcription.recordings import FoundFile, KnownLine, name_recordings
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.transcriber import TranscriptionJob
 from sca.errors import InputError, ScaError
 
-__all__ = ["KnownFiles", "left_out_file", "plan_items", "plan_left_out", "select"]
+__all__ = ["KnownFiles", "drop_parts", "left_out_file", "plan_items", "plan_left_out", "select"]
 
 Details = TypeVar("Details")
-_FILE, _ORIGIN, _QUALITY, _COPY_OF, _MOS = "file", "origin", "quality", "copy_of", "mos"
+_FILE, _ORIGIN, _QUALITY, _COPY_OF, _PART, _MOS = "file", "origin", "quality", "copy_of", "part", "mos"
 _UNREAD = "?"
 """The digest of a recording of another shard."""
 
@@ -148,6 +150,7 @@ def select(
     files: tuple[ShowFile, ShowFile],
     filters: QualityConfig,
     reading: Reading,
+    parts: Mapping[str, Part],
 ) -> dict[str, int]:
     """Decide which of the finished recordings of a run are left out, and move their lines.
 
@@ -158,6 +161,7 @@ def select(
         files: The file of timelines, and that of the lines that are left out.
         filters: The quality filters.
         reading: How recordings are read.
+        parts: The recordings of `drop_parts`.
 
     Returns:
         How many recordings each filter leaves out.
@@ -173,13 +177,17 @@ def select(
             prints[name] = guarded(fingerprint_of, quality)
         except UnexpectedError as error:
             _fail(run, kept[name], error, made=name in made)
-    copies = find_copies_of(prints)
-    counts: dict[str, int] = {}
+    copies = find_copies_of({name: one for name, one in prints.items() if name not in parts})
+    untranscribed = sum(name not in kept for name in parts)
+    counts: dict[str, int] = {"copies": untranscribed} if untranscribed else {}
     dropped = set()
     for name in prints:
         quality, entry, first = qualities[name], run.entries[name], copies.get(name)
         reasons = reasons_to_drop(quality, filters, first, scores.get(name))
-        extra = {key: value for key, value in entry.extra.items() if key != _COPY_OF}
+        extra = {key: value for key, value in entry.extra.items() if key not in (_COPY_OF, _PART)}
+        if (part := parts.get(name)) is not None:
+            reasons["copies"], first = str(part), part.of
+            extra |= {_PART: part.document()}
         extra |= {_QUALITY: quality.document()} | ({_COPY_OF: first} if first else {})
         reason = "; ".join(reasons.values()) or None
         run.entries[name] = replace(entry, status="dropped" if reason else "kept", reason=reason, extra=extra)
@@ -194,6 +202,32 @@ def select(
     shows.hand_over(dropped, left_out)
     shows.settle()
     return dict(sorted(counts.items()))
+
+
+def drop_parts(
+    run: IncrementalRun[Details],
+    items: Sequence[Item[TranscriptionJob]],
+    lines: Container[str],
+    reading: Reading,
+    folder: Path,
+) -> dict[str, Part]:
+    """Find the recordings that are copies or parts of others, and count those without a line as left out.
+
+    Args:
+        run: The run. Those that have a line are left to `select`.
+        items: All items of the run.
+        lines: The names of those that have a line.
+        reading: How recordings are read.
+        folder: The output folder, where what is known of their sound is kept.
+    """
+    files = {item.name: (item.job.recording.path, item.job.sha256) for item in items}
+    parts = find_parts(sketches_of(files, folder / ".sca" / ".sketches", reading))
+    for item in items:
+        part = parts.get(item.name)
+        if part is not None and item.name not in lines:
+            extra = {_COPY_OF: part.of, _PART: part.document()}
+            run.count(Outcome(LedgerEntry(item.name, item.key, "dropped", str(part), extra=extra), made=False))
+    return parts
 
 
 def _fail(run: IncrementalRun[Details], item: Item[TranscriptionJob], error: UnexpectedError, *, made: bool) -> None:

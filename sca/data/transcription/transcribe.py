@@ -17,6 +17,7 @@ from sca.config import DiarizationConfig, QualityConfig
 from sca.data.captions.witness import CaptionTotals, CaptionWitness
 from sca.data.digests.file_facts import FileFacts
 from sca.data.quality.filters import ready_filters
+from sca.data.quality.parts import Part
 from sca.data.reactions.choice import Choice, choose_detector
 from sca.data.runs.executor import Executor, guarded
 from sca.data.runs.incremental import IncrementalRun, Item, longest_first
@@ -27,7 +28,14 @@ from sca.data.runs.shards import Shard, remove_shard_files, shard_files
 from sca.data.runs.summary import ItemReason, Outcome, RunSummary
 from sca.data.transcription.diarized import diarization_identity
 from sca.data.transcription.recordings import KnownLine, find_recordings
-from sca.data.transcription.selection import KnownFiles, left_out_file, plan_items, plan_left_out, select
+from sca.data.transcription.selection import (
+    KnownFiles,
+    drop_parts,
+    left_out_file,
+    plan_items,
+    plan_left_out,
+    select,
+)
 from sca.data.transcription.show_file import ShowFile
 from sca.data.transcription.text_files import TextFiles, is_text_of
 from sca.data.transcription.transcriber import Transcribed, Transcriber, TranscriptionJob, processes_of, threads_of
@@ -162,7 +170,10 @@ def transcribe(
         settings = _settings_key(options, choice, reading, diarization, profile)
         items = plan_items(run, files, known, lines, settings, partial_dir(save_file))
         run.summary.details.recordings = {item.name: item.job.recording.path for item in items}
-        todo = run.plan(items, lambda item: item.name in lines)
+        find_parts = filters.copies == "drop" and shard is None
+        parts = drop_parts(run, items, lines, reading, save_file.parent) if find_parts else {}
+        transcribed = [item for item in items if item.name not in parts or item.name in lines]
+        todo = run.plan(transcribed, lambda item: item.name in lines)
         if todo:
             if shard is None:  # others may be at work on theirs
                 store.keep_partial(todo)
@@ -186,7 +197,7 @@ def transcribe(
             store.shows.settle()
             run.settle()
             return run.summary
-        _finish(run, store, known, items, todo, filters, reading, witness)
+        _finish(run, store, known, items, todo, (filters, parts), reading, witness)
     return run.summary
 
 
@@ -292,7 +303,7 @@ def _finish(
     known: KnownFiles,
     items: Sequence[Item[TranscriptionJob]],
     todo: Sequence[Item[TranscriptionJob]],
-    filters: QualityConfig,
+    chosen: tuple[QualityConfig, Mapping[str, Part]],
     reading: Reading,
     witness: CaptionWitness | None,
 ) -> None:
@@ -302,7 +313,9 @@ def _finish(
         entry = run.entries[item.name]
         run.entries[item.name] = replace(entry, extra=entry.extra | known.facts(item.job.recording.file))
     made = frozenset(item.name for item in todo)
-    run.summary.details.left_out = select(run, items, made, (store.shows, store.left_out), filters, reading)
+    run.summary.details.left_out = select(
+        run, items, made, (store.shows, store.left_out), chosen[0], reading, chosen[1]
+    )
     if witness is not None:
         _compare_captions(run, store.shows, witness, items)
     run.settle()
