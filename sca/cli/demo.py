@@ -104,6 +104,7 @@ def _train(output: Path, data: Path, settings: "Settings", write: "Callable[[str
         f"{counted(trained.summary.steps, 'step')} in {trained.summary.train_s:.0f} s; the model says the tokens of the row in "
         f"{trained.equal} of {counted(trained.chunks, 'chunk')}"
     )
+    write(f"loss curves: {trained.summary.output / 'report.html'}")
     model, adapter = f"qwen.model_id={trained.model}", f"qwen.adapter={trained.summary.last}"
     write(f"talk to it:  {command_line('live', '--mic', '--engine', 'qwen-omni', '--set', model, '--set', adapter)}")
     return {

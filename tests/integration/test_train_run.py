@@ -92,6 +92,7 @@ def test_run_writes_checkpoints_and_its_log(unbroken):
     assert largest_difference(weights_of(folder / "last"), weights_of(folder / "checkpoint-4")) == 0
     assert {path.name for path in (folder / "last").iterdir()} >= {"adapter_config.json", "duplex.json", "train.toml"}
     assert not (folder / "last" / "optimizer.pt").exists()
+    assert "<svg" in (folder / "report.html").read_text()  # without an evaluation too
     lines = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert lines[0]["loss"] == result["first_loss"]

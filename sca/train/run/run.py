@@ -113,6 +113,7 @@ def _run(
     listener: TrainListener | None,
 ) -> TrainSummary:
     from sca.train.evaluation.best import BEST
+    from sca.train.evaluation.report import write_report
     from sca.train.run.checkpoints import LAST
     from sca.train.run.log import LogWriter, first_and_last
     from sca.train.run.session import make_trainer, trainable_note
@@ -133,6 +134,8 @@ def _run(
     with stop:
         if start is None or not trainer.finish(start):
             trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    if arguments.process_index == 0:
+        write_report(output)  # without evaluations too
     state: Any = trainer.state
     if state.global_step < state.max_steps:
         stop.end(f"checkpoint-{state.global_step} is saved, and the same command with --resume continues from there")
