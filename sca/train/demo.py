@@ -11,6 +11,7 @@ from sca.config import Settings
 from sca.data.demo import CORPUS
 from sca.data.duplex.build.dataset import build_duplex
 from sca.data.duplex.load.dataset import load
+from sca.data.duplex.model.row_names import row_id_of
 from sca.data.runs.files import write_json_lines
 from sca.data.runs.owner import DEMO, claim, ensure_owned_dir
 from sca.infer.engines.qwen_omni.loading.requirements import check_installed
@@ -32,7 +33,7 @@ _CHOSEN: Mapping[str, object] = {
     "targets": "attention,experts,lm_head",  # attention alone cannot move the output of a random lm_head to a token
     "rank": 16,
     "alpha": 32.0,
-    "max_steps": 600,
+    "max_steps": 300,
     "learning_rate": 5e-3,
     "warmup": 5.0,
     "gradient_checkpointing": False,
@@ -130,16 +131,18 @@ def train_demo(
 
 
 def _lesson(folder: Path, data: Path, settings: Settings) -> Path:
-    """Build a data set without the rows of the speaker who begins the conversation, and return its folder.
+    """Build a data set of one row, the whole conversation of the speaker who answers, and return its folder.
 
-    Nothing is heard before the first word of this speaker, so a model cannot know from the sound to begin.
+    Nothing is heard before the first word of the other speaker, so a model cannot know from the sound to begin. Of two
+    rows, the random audio tower of the tiny model would have to tell the beginnings apart.
     """
     rows = load(data)
     records = [rows.record(index) for index in range(len(rows))]
     begins = min((r for r in records if r["segments"]), key=lambda r: (r["start_chunk"], r["segments"][0]["start_s"]))
-    dropped = [record["row_id"] for record in records if record["speaker"] == begins["speaker"]]
     drops = folder / "drops.jsonl"
-    write_json_lines(drops, ({"row_id": row_id, "mark": "drop"} for row_id in dropped))
-    duplex = settings.duplex.model_copy(update={"drops": drops, "model_path": BUILTIN_QWEN})
-    build_duplex(folder / CORPUS, folder / LESSON, settings.model_copy(update={"duplex": duplex}))
-    return folder / LESSON
+    whole = row_id_of(begins["session_id"], begins["listener"], begins["speaker"], 0)
+    write_json_lines(drops, [{"row_id": whole, "mark": "drop"}])
+    duplex = settings.duplex.model_copy(update={"window": "session", "drops": drops, "model_path": BUILTIN_QWEN})
+    lesson = folder / LESSON
+    build_duplex(folder / CORPUS, lesson, settings.model_copy(update={"duplex": duplex}))
+    return lesson

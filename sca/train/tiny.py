@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sca.models.quiet import quiet_loading
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def save(folder: Path, seed: int = 0, *, books: int = 16, vocoder_width: int = 6
     from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
 
     folder.mkdir(parents=True, exist_ok=True)
-    build(seed, books=books, vocoder_width=vocoder_width).save_pretrained(folder)
+    with quiet_loading():
+        build(seed, books=books, vocoder_width=vocoder_width).save_pretrained(folder)
     load_tokenizer(BUILTIN_QWEN).save(folder / "tokenizer.json")
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"),

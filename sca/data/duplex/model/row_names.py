@@ -8,13 +8,18 @@ hexadecimal, as in a URL, and read both spellings.
 import re
 from urllib.parse import unquote
 
-__all__ = ["stored_row_id", "typed_row_id"]
+__all__ = ["row_id_of", "stored_row_id", "typed_row_id"]
 
 _ARROW = ">"
 _DOTS = ".."
 _PLAIN = "_-+:./"
 _AMBIGUOUS_DOT = re.compile(r"\.(?=[.>])|(?<=[.>])\.")
 """A dot beside another or beside the arrow could be read as a part of the dots that replace the arrow."""
+
+
+def row_id_of(session_id: str, listener: str, speaker: str, first_chunk: int) -> str:
+    """Return the id of a row, as data sets store it."""
+    return f"{session_id}:{listener}>{speaker}:{first_chunk:06d}"
 
 
 def typed_row_id(row_id: str) -> str:

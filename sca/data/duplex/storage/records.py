@@ -22,6 +22,7 @@ from sca.data.duplex.model.records import (
     UnlabelledRecord,
     WordRecord,
 )
+from sca.data.duplex.model.row_names import row_id_of
 from sca.data.duplex.model.rows import DroppedSegment, Row, Segment
 from sca.data.duplex.model.spans import Span
 from sca.data.duplex.model.units import Unit, UnitWord
@@ -180,7 +181,7 @@ def row_record(
     origin = row.first * layout.chunk_samples
     sources = {word.word.source for segment in row.segments for word in segment.words}
     return {
-        "row_id": f"{session_id}:{listener}>{speaker}:{row.first:06d}",
+        "row_id": row_id_of(session_id, listener, speaker, row.first),
         "session_id": session_id,
         "listener": listener,
         "speaker": speaker,

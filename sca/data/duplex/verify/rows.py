@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sca.data.duplex.model.counters import ProofCounters
 from sca.data.duplex.model.left_out import LeftOutRow
 from sca.data.duplex.model.records import RowRecord, WordRecord
-from sca.data.duplex.model.row_names import typed_row_id
+from sca.data.duplex.model.row_names import row_id_of, typed_row_id
 from sca.data.duplex.model.rows import PlacedToken
 from sca.data.duplex.model.session import SessionResult
 from sca.data.duplex.model.spans import Span
@@ -114,7 +114,7 @@ class RowVerifier:
 
     def _check_order(self, row: RowRecord) -> None:
         """Verify that the row and its words follow those before."""
-        expected = f"{row['session_id']}:{row['listener']}>{row['speaker']}:{row['start_chunk']:06d}"
+        expected = row_id_of(row["session_id"], row["listener"], row["speaker"], row["start_chunk"])
         if row["row_id"] != expected:
             self._report(row, f"row_id should be {expected}")
         if row["start_chunk"] != self._next_chunk:
