@@ -26,7 +26,7 @@ from sca.files.atomic import atomic_write
 from sca.urls.hollow import hollow_out, is_hollow, make_whole, stamp_of
 from sca.urls.store import Store
 
-__all__ = ["Place", "address_of", "at_hand", "in_use", "known_sha256", "make_room", "place_of"]
+__all__ = ["Addresses", "Place", "address_of", "at_hand", "in_use", "known_sha256", "make_room", "place_of"]
 
 _DIGEST = re.compile(r"[0-9a-f]{20}")
 _held: ContextVar[list[int] | None] = ContextVar("held", default=None)
@@ -147,6 +147,21 @@ def address_of(path: Path) -> str:
     """Return the URL of a file of the cache, which all machines have for it, and the resolved path of all others."""
     place = place_of(path)
     return str(path.resolve()) if place is None else f"{place.url}/{place.name_of(path)}"
+
+
+class Addresses:
+    """`address_of` for the files of a run. Each folder is resolved once: for 20 000 files that takes a quarter of the time."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, str | None] = {}  # None: a folder of a cache
+
+    def of(self, path: Path) -> str:
+        """Return the address of a file, see `address_of`."""
+        folder = path.parent
+        if folder not in self._folders:
+            self._folders[folder] = str(folder.resolve()) if place_of(path) is None else None
+        found = self._folders[folder]
+        return address_of(path) if found is None or path.is_symlink() else os.path.join(found, path.name)  # noqa: PTH118 - a quarter of the time of pathlib
 
 
 def known_sha256(path: Path) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 
 from sca.errors import InputError, OutputError, UpstreamError, UsageError
 from sca.urls.address import is_url, local_path, parent_and_name
-from sca.urls.cache import address_of, at_hand, known_sha256, place_of
+from sca.urls.cache import Addresses, address_of, at_hand, known_sha256, place_of
 from sca.urls.hollow import is_hollow, stamp_of
 from sca.urls.manifest import Listed, Manifest, read_manifest, trusted
 from sca.urls.mirror import UrlCache, mirror
@@ -50,6 +50,17 @@ def test_addresses(tmp_path):
     assert parent_and_name("s3://bucket/talks/a.jsonl") == ("s3://bucket/talks", "a.jsonl")
     with pytest.raises(UsageError, match="another machine"):
         local_path("file://server/talks")
+
+
+def test_addresses_of_many_files_are_those_of_each(memory, cache, tmp_path):
+    memory.pipe({"/talks/a.flac": b"a" * 10, "/talks/more/b.flac": b"b" * 10})
+    copied = mirror("memory://talks", cache)
+    (tmp_path / "c.wav").touch()
+    (tmp_path / "link.wav").symlink_to(copied / "a.flac")
+    files = [copied / "a.flac", copied / "more" / "b.flac", tmp_path / "c.wav", tmp_path / "link.wav"]
+    addresses = Addresses()
+    assert [addresses.of(file) for file in files] == [address_of(file) for file in files]
+    assert addresses.of(files[1]) == "memory://talks/more/b.flac"
 
 
 def test_names_that_are_final():

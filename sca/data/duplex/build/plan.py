@@ -22,7 +22,7 @@ from sca.data.speakers.base import NO_SPEAKER_MODEL
 from sca.data.speakers.registry import speaker_identity
 from sca.errors import InputError, is_of_system
 from sca.tokenizer.base import TextTokenizer
-from sca.urls.cache import address_of
+from sca.urls.cache import Addresses
 from sca.word_times.profile import identity
 
 __all__ = ["Plan", "plan_sessions", "read_record"]
@@ -57,9 +57,10 @@ def plan_sessions(
     # Nor is `others`: two speakers need no other rows, and sessions of more are built with one value.
     base = json.dumps([without_others(made_with(without_repair(settings), tokenizer)), *models], sort_keys=True)
     plan, facts = Plan([], []), FileFacts(root)
+    addresses = Addresses()
     for source in sources:
         unchanged = tuple(map(Unchanged, source.files))
-        stat = _stat(source, unchanged) + models
+        stat = _stat(source, unchanged, addresses) + models
         before = read_record(SessionPaths(root, source.session_id))
         own = drops.get(source.session_id, ())
         if before is not None and (_is_affected(before, settings.duplex) or before.drops != list(own)):
@@ -119,10 +120,10 @@ def _models(settings: Settings) -> list[list[str | int]]:
     return models
 
 
-def _stat(source: SessionSource, files: Sequence[Unchanged]) -> list[list[str | int]]:
+def _stat(source: SessionSource, files: Sequence[Unchanged], addresses: Addresses) -> list[list[str | int]]:
     """Return name, size and time of every file, and the digest of other content. Equal values mean equal content."""
     found = zip(source.files, files, strict=True)
-    stat: list[list[str | int]] = [[address_of(path), *file.stat] for path, file in found]
+    stat: list[list[str | int]] = [[addresses.of(path), *file.stat] for path, file in found]
     return stat + ([["content", source.fingerprint]] if source.fingerprint else [])
 
 
