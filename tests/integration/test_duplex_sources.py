@@ -156,6 +156,8 @@ def test_rejects_missing_splits(root, memory, kind):
 
 def test_names_the_missing_package_of_a_url(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)  # importing it fails
+    # An earlier test may have imported it.
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(MissingToolError) as raised:
         sca.load("s3://bucket/data")
     assert raised.value.hint == install_packages("s3fs")

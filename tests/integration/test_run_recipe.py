@@ -105,8 +105,8 @@ def test_kill_of_the_run_and_of_the_stage(waiting, tmp_path):
     stage.kill()
     assert process.communicate()[0] == "failed\n"
     (tmp_path / "pid").unlink()
-    (tmp_path / "finish").touch()
     process, _ = waiting()
+    (tmp_path / "finish").touch()
     assert process.communicate()[0] == "done\n"
     assert [json.loads(line)["status"] for line in ledger.read_text().splitlines()] == ["kept"]
 

@@ -114,7 +114,7 @@ def undisturbed(model: Module, autocast: dtype | None = None) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     try:
-        kind = next(model.parameters()).device.type
+        kind = next((weight.device.type for weight in model.parameters()), "cpu")
         casting = torch.autocast(kind, autocast, enabled=autocast is not None)
         with torch.random.fork_rng(devices=devices), casting:
             model.eval()
