@@ -154,15 +154,24 @@ def run(*words: object, hours: float, extra: Callable[[], float] | None = None, 
 
 @contextmanager
 def ray_nodes() -> Iterator[tuple[str, Callable[[], float]]]:
-    """Start two nodes of Ray on this machine; yield their address, and what returns the processor time of their workers."""
+    """Start two nodes of Ray on this machine, each bound to a core of its own as a machine would be.
+
+    Yields:
+        Their address, and what returns the processor time of their workers.
+    """
     from sca.data.runs.cluster.ray_start import set_switches
 
     set_switches()
     from ray.cluster_utils import Cluster
 
     options = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 << 20}
+    allowed = os.sched_getaffinity(0)
+    first, *_, last = sorted(allowed) * 2
+    os.sched_setaffinity(0, {first})  # the processes of a node inherit it
     cluster = Cluster(initialize_head=True, head_node_args=options | {"include_dashboard": False})
+    os.sched_setaffinity(0, {last})
     cluster.add_node(**options)
+    os.sched_setaffinity(0, allowed)
     seen: dict[int, float] = {}
 
     def processor_s() -> float:
