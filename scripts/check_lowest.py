@@ -37,7 +37,7 @@ def make_inputs(folder: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen3OmniMoeForConditionalGeneration
 
-    from scripts.make_tiny_omni import save
+    from sca.train.tiny import save
 
     save(folder / "tiny")
     model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder / "tiny")

@@ -6,38 +6,14 @@
 Writes config, safetensors, tokenizer and feature extractor; about 110 MB, most of it the 152064 rows of the real
 vocabulary. Its output is meaningless. See `sca.train.tiny`.
 
-In tests, use `from scripts.make_tiny_omni import build, save`, or the fixture `tiny_omni`, a folder that is created
+In tests, use `from sca.train.tiny import build, save`, or the fixture `tiny_omni`, a folder that is created
 once per run. Requires torch (the extra `live`), but no network.
 """
 
 import argparse
 from pathlib import Path
 
-from sca.train.tiny import (
-    CODEC_IDS,
-    GAIN,
-    HIDDEN,
-    INITIAL_STD,
-    SPEAKERS,
-    THINKER_IDS,
-    build,
-    save,
-    tiny_config,
-    tiny_thinker,
-)
-
-__all__ = [
-    "CODEC_IDS",
-    "GAIN",
-    "HIDDEN",
-    "INITIAL_STD",
-    "SPEAKERS",
-    "THINKER_IDS",
-    "build",
-    "save",
-    "tiny_config",
-    "tiny_thinker",
-]
+from sca.train.tiny import save
 
 
 def main() -> None:

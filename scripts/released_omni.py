@@ -2,7 +2,7 @@
 
 from transformers import Qwen3OmniMoeConfig
 
-from scripts.make_tiny_omni import CODEC_IDS, SPEAKERS, THINKER_IDS
+from sca.train.tiny import CODEC_IDS, SPEAKERS, THINKER_IDS
 
 
 def released_config(layers: int | None = None):

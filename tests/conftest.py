@@ -210,10 +210,10 @@ def stand_in(trial_data: Path, real_recordings: Path | None, tmp_path_factory: p
 
 @pytest.fixture(scope="session")
 def tiny_omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny random float32 Qwen3-Omni with the real vocabulary (`scripts.make_tiny_omni`).
+    """Folder of a tiny random float32 Qwen3-Omni with the real vocabulary (`sca.train.tiny`).
 
     Tests must not write into it.
     """
-    from scripts.make_tiny_omni import save
+    from sca.train.tiny import save
 
     return save(tmp_path_factory.mktemp("omni") / "tiny")

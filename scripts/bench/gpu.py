@@ -39,10 +39,10 @@ from sca.infer.engines.qwen_omni.slots.cuda_graphs import CudaGraphs
 from sca.infer.speech.csm.frames import FrameLoop
 from sca.infer.speech.csm.sampling import Sampling
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+from sca.train.tiny import build as tiny_omni
 from scripts.bench import qwen_launches, qwen_omni, turn, turn_device
 from scripts.bench.part_runner import Note, Part, run_parts
 from scripts.make_tiny_csm import build as tiny_csm
-from scripts.make_tiny_omni import build as tiny_omni
 from tests.helpers.fake_graphs import FakeGraphs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,8 +23,8 @@ from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import AudioInput, ErrorFrame
 from sca.resources import demo_corpus
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+from sca.train.tiny import build
 from sca.units import HEARD_HZ, Grid
-from scripts.make_tiny_omni import build
 
 CHUNK = Grid().heard_samples
 CHUNKS_A_MINUTE = 60 * HEARD_HZ / CHUNK

@@ -59,7 +59,7 @@ from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.units import Grid
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs as a file, from any folder
-from scripts.make_tiny_omni import INITIAL_STD, build
+from sca.train.tiny import INITIAL_STD, build
 from scripts.released_omni import released_config
 
 GRID = Grid()

@@ -39,8 +39,8 @@ from sca.infer.eval.full_duplex_bench import find_items
 from sca.infer.eval.operating_curve import measure_curve, parse_sweep
 from sca.resources import demo_corpus
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
+from sca.train.tiny import save
 from sca.units import HEARD_HZ, SPOKEN_HZ
-from scripts.make_tiny_omni import save
 
 PROMPT = "Be brief."
 IGNORED = -100  # label of a token without loss

@@ -15,7 +15,7 @@ from sca.data.duplex.load.dataset import load
 from sca.data.duplex.load.sampler import ResumableSampler
 from sca.errors import ConfigError
 from sca.tokenizer import load_tokenizer
-from scripts.make_tiny_omni import GAIN, THINKER_IDS, build, tiny_thinker
+from sca.train.tiny import GAIN, THINKER_IDS, build, tiny_thinker
 from tests.helpers import corpus
 
 AUDIO = THINKER_IDS["audio_token_id"]

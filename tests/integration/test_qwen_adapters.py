@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from sca.errors import InputError
 from sca.infer.engines.qwen_omni.loading.adapter import merge
-from scripts.make_tiny_omni import build
+from sca.train.tiny import build
 
 PREFIX = "base_model.model."
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")

@@ -13,8 +13,8 @@ from sca.infer.engines.qwen_omni.streaming.sampling import Sampler
 from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.frames import AudioInput, ErrorFrame
+from sca.train.tiny import build
 from sca.units import Grid
-from scripts.make_tiny_omni import build
 from tests.helpers.omni import qwen_tokenizer
 
 GRID = Grid()

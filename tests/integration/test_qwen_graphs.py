@@ -14,8 +14,8 @@ from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.voice import VoicePhase
 from sca.infer.frames import AudioInput
+from sca.train.tiny import build
 from sca.units import Grid
-from scripts.make_tiny_omni import build
 from tests.helpers.engine_contract import comparable, demo_speech, inputs_of
 from tests.helpers.fake_graphs import FakeGraphs
 from tests.helpers.omni import qwen_tokenizer

@@ -12,8 +12,8 @@ from sca.infer.engines.qwen_omni.slots.fused.predictor import CodePredictor
 from sca.infer.engines.qwen_omni.slots.fused.weights import Joined, add_product, is_plain, join
 from sca.infer.engines.qwen_omni.streaming.talker import predict_residuals
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
+from sca.train.tiny import build
 from scripts.bench.qwen_launches import chunk_launches, counted, part_launches, step_of
-from scripts.make_tiny_omni import build
 
 RELEASED_LAYERS = {
     "audio tower": 32,

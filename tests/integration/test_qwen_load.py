@@ -27,8 +27,8 @@ from sca.infer.engines.qwen_omni.loading.requirements import Speed, measure, pac
 from sca.infer.engines.qwen_omni.loading.self_check import check_audio_tower
 from sca.resources import hub_commits
 from sca.tokenizer import load_tokenizer
+from sca.train.tiny import build, tiny_config
 from sca.units import Grid
-from scripts.make_tiny_omni import build, tiny_config
 
 TOKENS = torch.arange(100, 120)[None]
 

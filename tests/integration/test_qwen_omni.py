@@ -22,8 +22,8 @@ from sca.infer.engines.qwen_omni.streaming.talker import TalkerStream, predict_r
 from sca.infer.engines.qwen_omni.streaming.thinker import ThinkerStream
 from sca.infer.frames import NO_FEATURES, AudioInput, AudioOutput, TurnEnd
 from sca.tokenizer import system_turn
+from sca.train.tiny import build
 from sca.units import Grid
-from scripts.make_tiny_omni import build
 from tests.helpers.engine_contract import comparable, demo_speech, inputs_of
 from tests.helpers.omni import OmniContract, qwen_tokenizer
 

@@ -16,7 +16,7 @@ from sca.infer.engine import SessionConfig
 from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket, TurnEnd
-from scripts.make_tiny_omni import THINKER_IDS, build
+from sca.train.tiny import THINKER_IDS, build
 from tests.helpers import corpus
 from tests.helpers.omni import qwen_tokenizer
 

@@ -23,8 +23,8 @@ from sca.infer.engines.qwen_omni.streaming.token_mask import TokenMask
 from sca.infer.engines.qwen_omni.streaming.voice import VoicePhase
 from sca.infer.frames import AudioInput, AudioOutput, ThoughtPacket
 from sca.infer.generation import GenerationOptions
+from sca.train.tiny import build
 from sca.units import Grid
-from scripts.make_tiny_omni import build
 from scripts.released_omni import released_config
 from tests.helpers.engine_contract import demo_speech, inputs_of
 from tests.helpers.omni import OmniContract, qwen_tokenizer

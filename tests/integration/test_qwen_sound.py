@@ -10,7 +10,7 @@ from sca.infer.engines.qwen_omni.slots.engine import SlotOmni
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.frames import ErrorFrame
 from sca.infer.runners.array import run_engine
-from scripts.make_tiny_omni import build
+from sca.train.tiny import build
 from tests.helpers.engine_contract import comparable, demo_speech, inputs_of
 from tests.helpers.omni import broken_vocoder, qwen_tokenizer, sound_of
 

@@ -23,7 +23,7 @@ from sca.infer.engines.qwen_omni.streaming import voice_process
 from sca.infer.engines.qwen_omni.streaming.engine import QwenOmni
 from sca.infer.engines.qwen_omni.streaming.two_process import TwoProcessOmni
 from sca.infer.frames import AudioInput, ErrorFrame
-from scripts.make_tiny_omni import build
+from sca.train.tiny import build
 from tests.helpers.engine_contract import comparable, demo_speech, inputs_of
 from tests.helpers.omni import OmniContract, broken_vocoder, qwen_tokenizer, sound_of
 from tests.helpers.processes import Forked

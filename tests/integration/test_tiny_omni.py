@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, Qwen3OmniMoeForCondit
 
 from sca.audio.mel import log_mel
 from sca.tokenizer import load_tokenizer
-from scripts.make_tiny_omni import build
+from sca.train.tiny import build
 from tests.helpers.omni import qwen_tokenizer
 
 

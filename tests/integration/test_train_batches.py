@@ -18,7 +18,7 @@ from sca.train.batches.loader import train_loader
 from sca.train.objective.kinds import IGNORED
 from sca.train.objective.label_logits import LABELLED, logits_at_labels
 from sca.train.objective.loss import DuplexLoss, kind_weights
-from scripts.make_tiny_omni import build
+from sca.train.tiny import build
 from tests.helpers import corpus
 
 WEIGHTS = kind_weights(load_settings(env={}).train)

@@ -15,7 +15,7 @@ from sca.train.batches.collate import TrainCollator
 from sca.train.check.run import check_training
 from sca.train.check.sample import MOST_CHUNKS, piece_of, two_pieces
 from sca.train.evaluation.runs import answers_of
-from scripts.make_tiny_omni import build
+from sca.train.tiny import build
 from tests.helpers import corpus
 
 

@@ -18,7 +18,7 @@ from sca.train.model.prepare import make_trainable
 from sca.train.objective.kinds import Kind
 from sca.train.objective.label_logits import labelled_places, logits_at_labels
 from sca.train.objective.loss import DuplexLoss
-from scripts.make_tiny_omni import save, tiny_thinker
+from sca.train.tiny import save, tiny_thinker
 from scripts.released_omni import released_config
 from tests.helpers import corpus
 from tests.helpers.command import sca

@@ -28,7 +28,7 @@ from sca.train.evaluation.live import SilentOmni, free_run, undisturbed
 from sca.train.evaluation.runs import answers_of
 from sca.train.evaluation.samples import keep_last, marker_sound
 from sca.train.objective.loss import DuplexLoss, kind_weights
-from scripts.make_tiny_omni import build
+from sca.train.tiny import build
 from tests.helpers import corpus
 
 TOKENIZER = load_tokenizer("builtin:qwen")

@@ -22,7 +22,7 @@ from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.train.objective.loss import DuplexLoss
 from sca.train.run.checkpoints import Checkpoint, CheckpointKeeper, whole_checkpoints
 from sca.train.run.record import check_same_run, write_record
-from scripts.make_tiny_omni import build
+from sca.train.tiny import build
 from tests.helpers import corpus
 from tests.helpers.command import sca
 from tests.helpers.fake_hub import fake_hub

@@ -16,7 +16,7 @@ from sca.infer.engines.qwen_omni.loading.adapter import merge
 from sca.tokenizer import BUILTIN_QWEN, load_tokenizer
 from sca.train.model.parts import PARTS
 from sca.train.model.prepare import check_trainable, make_trainable
-from scripts.make_tiny_omni import GAIN, tiny_config, tiny_thinker
+from sca.train.tiny import GAIN, tiny_config, tiny_thinker
 
 VOCABULARY = 512
 IDS = {"duplex.silence_token_id": "301", "duplex.hold_id": "302", "train.rank": "4"}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sca.cli.shared.console import print_line
+from sca.cli.shared.console import CommandInterrupt, print_line
 from sca.cli.shared.options import ConfigFile, Json, Quiet, SetValues
 from sca.errors import OutputError, UsageError, check_target
 from sca.textutil import command_line
@@ -101,7 +101,10 @@ def run_recipe_command(
     if dry_run:
         print_plan(plan, selected(plan, selection), again=again, json=json)
         return
-    results = run_recipe(plan, selection, listener=StageLines(quiet=quiet), to_stderr=json)
+    try:
+        results = run_recipe(plan, selection, listener=StageLines(quiet=quiet), to_stderr=json)
+    except KeyboardInterrupt as error:  # the command of the stage has reported what it leaves
+        raise CommandInterrupt("the same sca run continues with this stage") from error
     print_results(plan, results, json=json, quiet=quiet)
     failure = failure_of(results)
     if failure is not None:
